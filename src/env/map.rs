@@ -1,0 +1,30 @@
+//! The one place with `unsafe`: memory maps of segment files.
+//!
+//! A map is offered for offline tools. In a service a bad sector under a map ends the process with
+//! SIGBUS, where a read returns an error, so the engine reads with `pread` unless asked.
+
+use std::fs::File;
+use std::io;
+
+use memmap2::Mmap;
+
+/// A whole file, mapped for reading.
+#[derive(Debug)]
+pub struct Mapping(Mmap);
+
+impl Mapping {
+    pub(super) fn new(file: &File) -> io::Result<Self> {
+        // SAFETY: the map is read-only and private to this process. The engine maps segment files
+        // alone, which no one writes to or shortens once they are published; a foreign process
+        // that truncates one can end this process with SIGBUS, which `Options::memory_maps` says.
+        let map = unsafe { Mmap::map(file)? };
+        Ok(Self(map))
+    }
+}
+
+impl std::ops::Deref for Mapping {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}

@@ -1,0 +1,301 @@
+//! Every way an operation can fail, and what to do about it.
+//!
+//! Messages name files, blocks and sites; never a session, a visitor, an event or a key.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::ids::SiteId;
+
+/// The result of an operation of the engine.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation failed.
+///
+/// The kinds that call for different actions are different variants; the cause is inside.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller's input breaks a rule or a limit. Nothing was written. Mend the input.
+    #[error("{0}")]
+    Input(#[from] InputError),
+
+    /// There is no store in this directory. Make one with `init`, or name the right directory.
+    #[error("no store in {}", .0.display())]
+    NoStore(PathBuf),
+
+    /// A store or a keyring is there already; it is not overwritten.
+    #[error("{} exists already", .0.display())]
+    Exists(PathBuf),
+
+    /// Another process writes to this store. Stop it, or open the store read-only.
+    #[error("the store is being written by process {}", .pid.map_or("unknown".into(), |p| p.to_string()))]
+    Locked {
+        /// The process id of the holder, where it could be read.
+        pid: Option<u32>,
+    },
+
+    /// The site has not been added to this store.
+    #[error("no site {0} in this store")]
+    UnknownSite(SiteId),
+
+    /// The site is there already.
+    #[error("site {0} exists already")]
+    SiteExists(SiteId),
+
+    /// The site holds no such session.
+    #[error("no such session at this site")]
+    UnknownSession,
+
+    /// The key given does not open the keyring, or the keyring is another store's.
+    #[error("wrong key: {0}")]
+    WrongKey(&'static str),
+
+    /// The keyring needs a version of the provider's key that the provider does not hold.
+    #[error("the key provider holds no version {0} of its key")]
+    MissingKeyVersion(u32),
+
+    /// The session, its visitor or its site was erased. Its data cannot be read by anyone.
+    #[error("erased")]
+    Erased,
+
+    /// The retention of the session has ended. Its data cannot be read by anyone.
+    #[error("expired: kept until day {expiry_day} (days since 1970-01-01)")]
+    Expired {
+        /// The first day on which the session is no longer kept, in days since 1970-01-01.
+        expiry_day: u32,
+    },
+
+    /// Bytes on disk are not what was written. Other sites and files are unaffected.
+    #[error("{0}")]
+    Corrupt(Box<Corruption>),
+
+    /// A file was written by a newer version, or with an algorithm this build does not know.
+    #[error("{file}: unsupported {what} {found}")]
+    Unsupported {
+        /// The file.
+        file: String,
+        /// What is unknown: a format version, a cipher suite, a codec.
+        what: &'static str,
+        /// The value found.
+        found: u64,
+    },
+
+    /// A sync of this shard's journal failed. What was acknowledged stays readable; the shard takes no
+    /// appends until the store is opened again.
+    #[error("shard {shard} takes no appends: a sync of its journal failed; reopen the store")]
+    Poisoned {
+        /// The shard.
+        shard: u16,
+    },
+
+    /// The disk is full. Nothing was written; reading, retention and erasing still work.
+    #[error("the disk is full: {doing}")]
+    DiskFull {
+        /// What was being done.
+        doing: &'static str,
+    },
+
+    /// The operating system refused.
+    #[error("{doing} {}: {cause}", .path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        cause: io::Error,
+    },
+
+    /// The store was opened read-only.
+    #[error("the store is open read-only")]
+    ReadOnly,
+
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Input that breaks a rule. Each names the limit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// A site id is 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    #[error("a site id is 1 to 64 of A-Z a-z 0-9 . _ -")]
+    SiteId,
+    /// A session id is 1 to 128 bytes of UTF-8 without control characters.
+    #[error("a session id is 1 to 128 bytes of UTF-8 without control characters")]
+    SessionId,
+    /// A visitor id is 1 to 128 bytes of UTF-8 without control characters.
+    #[error("a visitor id is 1 to 128 bytes of UTF-8 without control characters")]
+    VisitorId,
+    /// A session has at most 16 attributes, names of 1 to 64 bytes, values of at most 1,024 bytes.
+    #[error(
+        "a session has at most 16 attributes, with names of 1 to 64 and values of at most 1,024 bytes"
+    )]
+    Attributes,
+    /// A chunk holds at least one event.
+    #[error("the chunk is empty")]
+    ChunkEmpty,
+    /// A chunk is larger than its limit.
+    #[error("the chunk has {bytes} bytes; the limit is {limit}")]
+    ChunkTooLarge {
+        /// Its size in bytes.
+        bytes: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A chunk holds more events than its limit.
+    #[error("the chunk has more than {limit} events")]
+    ChunkEvents {
+        /// The limit.
+        limit: usize,
+    },
+    /// A chunk is not NDJSON: each line must be one JSON object and end in a line feed.
+    #[error("line {line} of the chunk: {why}")]
+    NotNdjson {
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A time lies outside the accepted range.
+    #[error("time {ms} is outside the accepted range {min} to {max} (Unix milliseconds)")]
+    TimeRange {
+        /// The time given.
+        ms: u64,
+        /// The earliest accepted.
+        min: u64,
+        /// The latest accepted.
+        max: u64,
+    },
+    /// A range of times ends before it begins.
+    #[error("the times are reversed: {from} is after {to}")]
+    TimesReversed {
+        /// The first time.
+        from: u64,
+        /// The second time.
+        to: u64,
+    },
+    /// A sequence number at or over its limit.
+    #[error("sequence number {seq}: the limit is {limit}")]
+    SequenceNumber {
+        /// The number given.
+        seq: u64,
+        /// The first number that is not accepted.
+        limit: u64,
+    },
+    /// Snapshot offsets must rise, lie at the beginning of a line and have times within the chunk's.
+    #[error("snapshot {index} of the chunk: {why}")]
+    Snapshot {
+        /// Which one, counted from 0.
+        index: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A retention class is 1 to 36,500 days.
+    #[error("a retention class is 1 to 36,500 days")]
+    RetentionClass,
+    /// An option of the store is out of range.
+    #[error("option {name}: {why}")]
+    Option {
+        /// Its name.
+        name: &'static str,
+        /// The accepted range.
+        why: &'static str,
+    },
+    /// A cursor that this store did not give out, or gave out for another site or query.
+    #[error("the cursor does not belong to this query")]
+    Cursor,
+}
+
+/// Damage: where, and of which kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Corruption {
+    /// The file's name within the store.
+    pub file: String,
+    /// The offset of the damaged unit in bytes.
+    pub offset: u64,
+    /// The site whose data it is, where that is known.
+    pub site: Option<SiteId>,
+    /// The kind of damage.
+    pub kind: Damage,
+}
+
+/// The kind of damage, and so what to suspect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Damage {
+    /// A checksum is wrong: the medium or a cable.
+    Rot,
+    /// The checksum is right and the seal is broken: somebody's hand, or a unit from another place.
+    Tampered,
+    /// The key commitment differs: the unit was sealed under another key.
+    Commitment,
+    /// The file ends too early.
+    Truncated,
+    /// The file is not there.
+    Missing,
+    /// The file is another one than the manifest names.
+    Swapped,
+    /// The file is not of this format at all.
+    Foreign,
+    /// The file, or the manifest, is an older version of itself.
+    RolledBack,
+    /// The content, authentic as it is, breaks a rule of the format; the field is named.
+    Malformed(&'static str),
+    /// A journal is damaged before frames that had been synced.
+    BeforeValidFrames,
+}
+
+impl std::fmt::Display for Corruption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is damaged at byte {}", self.file, self.offset)?;
+        if let Some(site) = &self.site {
+            write!(f, " (site {site})")?;
+        }
+        match self.kind {
+            Damage::Rot => write!(f, ": a checksum is wrong; suspect the disk"),
+            Damage::Tampered => write!(f, ": a seal is broken; suspect tampering"),
+            Damage::Commitment => write!(f, ": sealed under another key"),
+            Damage::Truncated => write!(f, ": the file ends too early"),
+            Damage::Missing => write!(f, ": the file is missing"),
+            Damage::Swapped => write!(f, ": it is another file than the manifest names"),
+            Damage::Foreign => write!(f, ": not a file of this format"),
+            Damage::RolledBack => write!(f, ": an older version was put in its place"),
+            Damage::Malformed(field) => write!(f, ": malformed {field}"),
+            Damage::BeforeValidFrames => write!(
+                f,
+                ": frames that had been synced follow it; open in salvage mode to read around it"
+            ),
+        }
+    }
+}
+
+impl Error {
+    /// An error of the operating system, with a full disk told apart.
+    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>, cause: io::Error) -> Self {
+        match cause.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::DiskFull { doing },
+            _ => Self::Io { doing, path: path.into(), cause },
+        }
+    }
+
+    /// Damage at a place in a file.
+    pub(crate) fn corrupt(file: &str, offset: u64, kind: Damage) -> Self {
+        Self::Corrupt(Box::new(Corruption { file: file.to_owned(), offset, site: None, kind }))
+    }
+
+    /// The same error, with the site named if it is damage of unknown site.
+    pub(crate) fn at_site(mut self, site: &SiteId) -> Self {
+        if let Self::Corrupt(c) = &mut self
+            && c.site.is_none()
+        {
+            c.site = Some(site.clone());
+        }
+        self
+    }
+}

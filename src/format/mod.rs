@@ -1,0 +1,5 @@
+//! Bytes: encoding and decoding, without input or output. The authority is the page below.
+#![doc = include_str!("FORMAT.md")]
+
+pub(crate) mod codec;
+pub(crate) mod header;

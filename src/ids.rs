@@ -1,0 +1,200 @@
+//! The names of things: sites, sessions, visitors, and the random ids of files and sites on disk.
+
+use std::fmt;
+
+use crate::error::InputError;
+use crate::limits::{SESSION_ID_BYTES_MAX, SITE_ID_BYTES_MAX};
+
+/// One customer. 1 to 64 of `A-Z a-z 0-9 . _ -`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SiteId(Box<str>);
+
+/// One session of a site. 1 to 128 bytes of UTF-8 without control characters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(Box<str>);
+
+/// One visitor of a site. 1 to 128 bytes of UTF-8 without control characters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VisitorId(Box<str>);
+
+impl SiteId {
+    /// Checks and takes a site id.
+    ///
+    /// # Errors
+    /// [`InputError::SiteId`] if it is empty, too long or holds another character.
+    pub fn new(id: impl AsRef<str>) -> Result<Self, InputError> {
+        let id = id.as_ref();
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if id.is_empty() || id.len() > SITE_ID_BYTES_MAX || !id.bytes().all(allowed) {
+            return Err(InputError::SiteId);
+        }
+        Ok(Self(id.into()))
+    }
+}
+
+fn is_name(id: &str) -> bool {
+    !id.is_empty() && id.len() <= SESSION_ID_BYTES_MAX && !id.chars().any(char::is_control)
+}
+
+impl SessionId {
+    /// Checks and takes a session id.
+    ///
+    /// # Errors
+    /// [`InputError::SessionId`] if it is empty, too long or holds a control character.
+    pub fn new(id: impl AsRef<str>) -> Result<Self, InputError> {
+        let id = id.as_ref();
+        if is_name(id) { Ok(Self(id.into())) } else { Err(InputError::SessionId) }
+    }
+}
+
+impl VisitorId {
+    /// Checks and takes a visitor id.
+    ///
+    /// # Errors
+    /// [`InputError::VisitorId`] if it is empty, too long or holds a control character.
+    pub fn new(id: impl AsRef<str>) -> Result<Self, InputError> {
+        let id = id.as_ref();
+        if is_name(id) { Ok(Self(id.into())) } else { Err(InputError::VisitorId) }
+    }
+}
+
+macro_rules! text_id {
+    ($name:ident) => {
+        impl $name {
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl std::str::FromStr for $name {
+            type Err = InputError;
+            fn from_str(s: &str) -> Result<Self, InputError> {
+                Self::new(s)
+            }
+        }
+    };
+}
+text_id!(SiteId);
+text_id!(SessionId);
+text_id!(VisitorId);
+
+impl fmt::Debug for SiteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SiteId({})", self.0)
+    }
+}
+// A session or visitor id is a customer's data: a `{:?}` in a log must not carry it.
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(…)")
+    }
+}
+impl fmt::Debug for VisitorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VisitorId(…)")
+    }
+}
+
+macro_rules! bytes_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub(crate) [u8; 16]);
+
+        impl $name {
+            /// The id as 16 bytes.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
+}
+bytes_id!(
+    /// The random id of a store.
+    StoreId
+);
+bytes_id!(
+    /// The random id of a file.
+    FileId
+);
+bytes_id!(
+    /// The random id that stands for a site on disk.
+    SiteHandle
+);
+bytes_id!(
+    /// The keyed hash that stands for a session on disk.
+    SessionTag
+);
+bytes_id!(
+    /// The keyed hash that stands for a visitor on disk; zero if no visitor is known.
+    VisitorTag
+);
+
+impl SessionTag {
+    /// The session's place in its site's tree: the first eight bytes, big-endian.
+    pub(crate) fn place(&self) -> u64 {
+        u64::from_be_bytes(*self.0.first_chunk().unwrap_or(&[0; 8]))
+    }
+}
+
+impl VisitorTag {
+    /// No visitor is known.
+    pub(crate) const NONE: Self = Self([0; 16]);
+}
+
+impl FileId {
+    /// The id written as 32 hexadecimal digits.
+    pub(crate) fn parse(hex: &str) -> Option<Self> {
+        if hex.len() != 32 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        let mut id = [0; 16];
+        for (i, byte) in id.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(hex.get(2 * i..2 * i + 2)?, 16).ok()?;
+        }
+        Some(Self(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_keep_to_their_rules() {
+        assert!(SiteId::new("shop.example_1-A").is_ok());
+        for bad in ["", "a b", "a/b", "ü", &"x".repeat(65)] {
+            assert_eq!(SiteId::new(bad), Err(InputError::SiteId));
+        }
+        assert!(SessionId::new("Sitzung 7 é").is_ok());
+        for bad in ["", "a\nb", "\u{7f}", &"x".repeat(129)] {
+            assert_eq!(SessionId::new(bad), Err(InputError::SessionId));
+            assert_eq!(VisitorId::new(bad), Err(InputError::VisitorId));
+        }
+        assert!(!format!("{:?}", SessionId::new("secret").unwrap()).contains("secret"));
+    }
+
+    #[test]
+    fn file_ids_survive_hexadecimal() {
+        let id = FileId([0xab; 16]);
+        assert_eq!(FileId::parse(&id.to_string()), Some(id));
+        assert_eq!(FileId::parse("AB"), None);
+    }
+}
