@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::InputError;
-use crate::limits::{SESSION_ID_BYTES_MAX, SITE_ID_BYTES_MAX};
+use crate::limits::{DAY_MS, RETENTION_DAYS_MAX, SESSION_ID_BYTES_MAX, SITE_ID_BYTES_MAX};
 
 /// One customer. 1 to 64 of `A-Z a-z 0-9 . _ -`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +46,20 @@ impl SessionId {
         if is_name(id) { Ok(Self(id.into())) } else { Err(InputError::SessionId) }
     }
 }
+
+impl SessionId {
+    /// The name of a session whose identity was lost with a damaged frame of a salvaged journal.
+    pub(crate) fn lost(tag: SessionTag) -> Self {
+        Self(format!("{LOST}{tag}").into())
+    }
+
+    /// The tag that such a name carries.
+    pub(crate) fn lost_tag(&self) -> Option<SessionTag> {
+        FileId::parse(self.0.strip_prefix(LOST)?).map(|id| SessionTag(id.0))
+    }
+}
+
+const LOST: &str = "lost-";
 
 impl VisitorId {
     /// Checks and takes a visitor id.
@@ -171,6 +185,21 @@ impl FileId {
         }
         Some(Self(id))
     }
+}
+
+/// A retention class in days.
+pub(crate) fn check_retention(days: u32) -> Result<(), InputError> {
+    if (1..=RETENTION_DAYS_MAX).contains(&days) { Ok(()) } else { Err(InputError::RetentionClass) }
+}
+
+/// The day on which a session that starts at `start_ms` is no longer kept.
+pub(crate) fn expiry_day(start_ms: u64, retention_days: u32) -> u32 {
+    day_of(start_ms).saturating_add(retention_days).saturating_add(1)
+}
+
+/// Days since 1970-01-01 UTC.
+pub(crate) fn day_of(ms: u64) -> u32 {
+    u32::try_from(ms / DAY_MS).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

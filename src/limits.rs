@@ -33,10 +33,10 @@ pub const RETENTION_DAYS_MAX: u32 = 36_500;
 pub const SHARDS_MAX: u16 = 256;
 /// Most sites of a store: it bounds the keyring, which is read whole.
 pub const SITES_MAX: usize = 1 << 20;
-/// Smallest journal in bytes: it must hold the largest frame.
-pub const JOURNAL_BYTES_MIN: u64 = 32 << 20;
-/// Largest journal in bytes: offsets in it are 32-bit.
-pub const JOURNAL_BYTES_MAX: u64 = 1 << 30;
+/// Smallest size in bytes at which a journal is rotated: below it, files outnumber frames.
+pub const JOURNAL_BYTES_MIN: u32 = 64 << 10;
+/// Largest size in bytes at which a journal is rotated: offsets in it are 32-bit, and one frame may pass it.
+pub const JOURNAL_BYTES_MAX: u32 = 1 << 30;
 /// Most sessions that one page of a listing holds: it bounds the memory of a request.
 pub const PAGE_SESSIONS_MAX: usize = 1_000;
 /// Cleartext of a block in bytes before which it is cut: it bounds the memory of a replay.
@@ -48,6 +48,9 @@ pub const BLOCK_PLAIN_BYTES_MAX: usize = BLOCK_BYTES_MAX + CHUNK_BYTES_MAX;
 pub const INDEX_UNIT_BYTES_MAX: usize = 64 << 20;
 /// Largest manifest or keyring in bytes. Nothing larger is allocated on the word of a file.
 pub const STATE_BYTES_MAX: usize = 1 << 30;
+
+/// Cleartext of a block in bytes from which it ends before the next playable stretch.
+pub const BLOCK_BYTES_TARGET: usize = 1 << 20;
 
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;

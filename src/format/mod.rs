@@ -2,4 +2,7 @@
 #![doc = include_str!("FORMAT.md")]
 
 pub(crate) mod codec;
+pub(crate) mod frame;
 pub(crate) mod header;
+pub(crate) mod manifest;
+pub(crate) mod segment;

@@ -1,0 +1,140 @@
+//! Journals become segments: the chunks of whole journals, grouped by retention class and day, ordered by site,
+//! session and sequence number, compressed again in larger blocks.
+//!
+//! What is written here is synced and nothing names it yet; the store publishes it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::crypto::Cipher;
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::format::manifest::SegmentEntry;
+use crate::format::segment::{ChunkEntry, SessionEntry};
+use crate::ids::{FileId, SiteHandle, day_of, expiry_day};
+use crate::journal::read::{FrameKeys, read_frame};
+use crate::journal::table::Live;
+use crate::keyring::{Keyring, SessionKeys, Site};
+use crate::segment::writer::{SegmentClass, SegmentWriter, SessionBlocks};
+use crate::seqset::SeqSet;
+
+/// What is to be archived.
+pub(crate) struct Job<'a> {
+    pub(crate) env: &'a Env,
+    pub(crate) root: &'a Path,
+    pub(crate) keyring: &'a Keyring,
+    pub(crate) directory: &'a Cipher,
+    pub(crate) shard: u16,
+    /// Sessions with those of their frames that are to be archived.
+    pub(crate) sessions: Vec<(SiteHandle, Live)>,
+    pub(crate) level: i32,
+}
+
+/// A segment that was written and synced, and the places of its sessions.
+pub(crate) struct Written {
+    pub(crate) entry: SegmentEntry,
+    /// The upper halves of the sessions' places, sorted.
+    pub(crate) places: Box<[u32]>,
+}
+
+/// Writes the segments of a job, one for each retention class and day.
+pub(crate) fn run(mut job: Job<'_>) -> Result<Vec<Written>> {
+    let class = |live: &Live| SegmentClass {
+        shard: job.shard,
+        retention_days: live.stamp.retention_days,
+        day: day_of(live.stamp.start_ms),
+    };
+    let mut sessions = std::mem::take(&mut job.sessions);
+    sessions.sort_by_key(|(site, live)| (class(live), *site, live.stamp.start_ms, live.stamp.tag));
+    sessions
+        .chunk_by(|a, b| class(&a.1) == class(&b.1))
+        .filter_map(|group| {
+            let class = class(&group.first()?.1);
+            write_segment(&job, class, group).transpose()
+        })
+        .collect()
+}
+
+/// Writes one segment; `None` if none of the sessions can be read by anyone any more.
+fn write_segment(
+    job: &Job<'_>,
+    class: SegmentClass,
+    sessions: &[(SiteHandle, Live)],
+) -> Result<Option<Written>> {
+    let mut id = FileId([0; 16]);
+    let random = job.env.random.fill(&mut id.0);
+    random.map_err(|e| Error::io("drawing a file id", job.root, e))?;
+    let mut writer = SegmentWriter::create(job.env, job.root, id, class, job.level)?;
+    let mut places = Vec::new();
+    for group in sessions.chunk_by(|a, b| a.0 == b.0) {
+        let Some((handle, _)) = group.first() else { continue };
+        // A site that is gone has been erased, and its sessions with it.
+        let Some(site) = job.keyring.site_by_handle(handle) else { continue };
+        let before = places.len();
+        for (_, live) in group {
+            let Some(keys) = session_keys(job.keyring, &site, live)? else { continue };
+            write_session(&mut writer, &site, live, &keys).map_err(|e| e.at_site(site.id()))?;
+            places.push((live.stamp.tag.place() >> 32) as u32);
+        }
+        if places.len() > before {
+            writer.end_site(*handle, site.index())?;
+        }
+    }
+    if places.is_empty() {
+        return Ok(None);
+    }
+    places.sort_unstable();
+    let entry = writer.finish(job.directory)?;
+    Ok(Some(Written { entry, places: places.into() }))
+}
+
+/// The keys of a session, unless it was erased or has expired.
+fn session_keys(keyring: &Keyring, site: &Site, live: &Live) -> Result<Option<Arc<SessionKeys>>> {
+    let day = expiry_day(live.stamp.start_ms, live.stamp.retention_days);
+    match keyring.session_keys(site, &live.stamp.tag, day) {
+        Ok(keys) => Ok(Some(keys)),
+        Err(Error::Erased | Error::Expired { .. }) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn write_session(
+    writer: &mut SegmentWriter<'_>,
+    site: &Site,
+    live: &Live,
+    keys: &SessionKeys,
+) -> Result<()> {
+    let stamp = &live.stamp;
+    let mut blocks = SessionBlocks::new(SessionEntry {
+        tag: stamp.tag,
+        visitor: stamp.visitor,
+        commitment: stamp.commitment,
+        attempt: stamp.attempt,
+        kind: stamp.kind,
+        start_ms: stamp.start_ms,
+        first_ms: u64::MAX,
+        last_ms: 0,
+        events: 0,
+        seqs: SeqSet::default(),
+        identity: stamp.identity.clone(),
+        offset: 0,
+        blocks: Box::default(),
+    });
+    let frame_keys =
+        FrameKeys { site: site.handle(), envelope: site.envelope(), session: keys.cipher() };
+    let mut raw = Vec::new();
+    for frame in &live.frames {
+        raw.clear();
+        let envelope = read_frame(frame, frame_keys, &mut raw)?;
+        let chunk = ChunkEntry {
+            seq: envelope.seq,
+            first_ms: envelope.first_ms,
+            last_ms: envelope.last_ms,
+            raw_bytes: envelope.raw_bytes,
+            events: envelope.events,
+            snapshots: envelope.snapshots,
+        };
+        writer.chunk(site.handle(), &mut blocks, keys.cipher(), chunk, &raw)?;
+    }
+    writer.end_session(site.handle(), blocks, keys.cipher())
+}

@@ -1,0 +1,257 @@
+//! One journal file: making it, filling it with zeros ahead of its frames, writing and reading.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::crypto::{Cipher, Nonce};
+use crate::env::{Disk, Env, File, Mode, read_exact_at};
+use crate::error::{Damage, Error, Result};
+use crate::format::frame::FRAMES_FROM;
+use crate::format::header::{
+    Codec, FILE_HEADER_BYTES, FileKind, UNIT_HEADER_BYTES, Unit, UnitKind,
+};
+use crate::format::manifest::JournalHead;
+use crate::ids::FileId;
+
+/// Folder of the journals in a store.
+pub(crate) const JOURNAL_DIR: &str = "journal";
+/// Name ending of a journal.
+pub(crate) const JOURNAL_SUFFIX: &str = ".rvj";
+/// Zeros are written in pieces of this size: one buffer, whatever the step of filling.
+const ZERO_PIECE_BYTES: usize = 1 << 20;
+
+/// An open journal.
+pub(crate) struct Journal {
+    pub(crate) id: FileId,
+    pub(crate) head: JournalHead,
+    /// The name within the store, for messages.
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) cipher: Cipher,
+    file: Arc<dyn File>,
+    /// Frames before this offset are durable, and so visible.
+    durable: AtomicU32,
+    /// Everything before this offset has been written at least once, so that a frame there changes no metadata.
+    filled: Mutex<u32>,
+}
+
+/// The name within the store of the journal with this id.
+pub(crate) fn journal_name(id: FileId) -> String {
+    format!("{JOURNAL_DIR}/{id}{JOURNAL_SUFFIX}")
+}
+
+/// What a journal is made from.
+pub(crate) struct NewJournal<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) id: FileId,
+    pub(crate) head: JournalHead,
+    pub(crate) cipher: Cipher,
+    pub(crate) nonce: Nonce,
+    /// A journal whose chunks all stand in segments, to be written over.
+    pub(crate) recycled: Option<PathBuf>,
+    /// How far to fill a new file with zeros at once.
+    pub(crate) fill_bytes: u32,
+}
+
+impl Journal {
+    /// Makes a journal and syncs it and its directory. The caller publishes it before a frame goes into it.
+    pub(crate) fn create(disk: &dyn Disk, new: NewJournal<'_>) -> Result<Self> {
+        let name = journal_name(new.id);
+        let path = new.root.join(&name);
+        let page = head_page(new.id, &new.head, &new.cipher, &new.nonce);
+        let doing = "making the journal";
+        let (file, filled) = match &new.recycled {
+            Some(old) => {
+                let file = disk.open(old, Mode::Write).map_err(|e| Error::io(doing, old, e))?;
+                let write = || -> io::Result<u32> {
+                    file.write_at(&page, 0)?;
+                    file.sync()?;
+                    disk.rename(old, &path)?;
+                    Ok(u32::try_from(file.len()?).unwrap_or(u32::MAX))
+                };
+                let filled = write().map_err(|e| Error::io(doing, &path, e))?;
+                (file, filled)
+            }
+            None => {
+                let file =
+                    disk.open(&path, Mode::Create).map_err(|e| Error::io(doing, &path, e))?;
+                let filled = new.fill_bytes.max(FRAMES_FROM);
+                let write = || -> io::Result<()> {
+                    file.write_at(&page, 0)?;
+                    write_zeros(&*file, FRAMES_FROM, filled)?;
+                    file.sync()
+                };
+                if let Err(e) = write() {
+                    // A disk may be full: what was begun is of no use to anyone.
+                    let _ = disk.remove(&path);
+                    return Err(Error::io(doing, &path, e));
+                }
+                (file, filled)
+            }
+        };
+        let dir = new.root.join(JOURNAL_DIR);
+        disk.sync_dir(&dir).map_err(|e| Error::io(doing, &dir, e))?;
+        Ok(Self {
+            id: new.id,
+            head: new.head,
+            name,
+            path,
+            cipher: new.cipher,
+            file,
+            durable: AtomicU32::new(FRAMES_FROM),
+            filled: Mutex::new(filled),
+        })
+    }
+
+    /// Opens a journal that is there, for reading. None of its frames is visible before
+    /// [`set_durable`](Self::set_durable).
+    pub(crate) fn open(disk: &dyn Disk, root: &Path, id: FileId, cipher: Cipher) -> Result<Self> {
+        let name = journal_name(id);
+        let path = root.join(&name);
+        let file = match disk.open(&path, Mode::Read) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::corrupt(&name, 0, Damage::Missing));
+            }
+            file => file.map_err(|e| Error::io("opening the journal", &path, e))?,
+        };
+        let bytes = file.len().map_err(|e| Error::io("reading the journal", &path, e))?;
+        let mut page = vec![0; bytes.min(FRAMES_FROM.into()) as usize];
+        read_exact_at(&*file, &mut page, 0)
+            .map_err(|e| Error::io("reading the journal", &path, e))?;
+        let head = parse_head(&name, id, &mut page, &cipher)?;
+        let filled = u32::try_from(bytes)
+            .map_err(|_| Error::corrupt(&name, 0, Damage::Malformed("journal length")))?;
+        let (durable, filled) = (AtomicU32::new(FRAMES_FROM), Mutex::new(filled));
+        Ok(Self { id, head, name, path, cipher, file, durable, filled })
+    }
+
+    /// The length of the file in bytes.
+    pub(crate) fn filled(&self) -> u32 {
+        *self.filled.lock()
+    }
+
+    /// The end of what is durable and visible.
+    pub(crate) fn durable(&self) -> u32 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_durable(&self, offset: u32) {
+        self.durable.store(offset, Ordering::Release);
+    }
+
+    /// Writes frames at `offset`, filling the file first where they would pass what is filled.
+    pub(crate) fn write(&self, frames: &[u8], offset: u32, fill_step: u32) -> Result<()> {
+        let end = u64::from(offset) + frames.len() as u64;
+        let end = u32::try_from(end)
+            .map_err(|_| Error::corrupt(&self.name, end, Damage::Malformed("journal length")))?;
+        self.fill(end, fill_step)?;
+        self.file
+            .write_at(frames, offset.into())
+            .map_err(|e| Error::io("appending to the journal", &self.path, e))
+    }
+
+    /// Fills the file with zeros so that everything before `end` has been written, a step at a time.
+    pub(crate) fn fill(&self, end: u32, step: u32) -> Result<()> {
+        let mut filled = self.filled.lock();
+        while *filled < end {
+            let to = filled.saturating_add(step.max(1)).max(end);
+            write_zeros(&*self.file, *filled, to)
+                .map_err(|e| Error::io("filling the journal", &self.path, e))?;
+            *filled = to;
+        }
+        Ok(())
+    }
+
+    /// Makes what was written durable. A failure is final: the caller poisons the shard.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync().map_err(|e| Error::io("syncing the journal", &self.path, e))
+    }
+
+    /// Gives back the zeros after `end`, when no more frames will come.
+    pub(crate) fn trim(&self, end: u32) -> Result<()> {
+        let mut filled = self.filled.lock();
+        self.file.set_len(end.into()).map_err(|e| Error::io("trimming", &self.path, e))?;
+        *filled = end;
+        Ok(())
+    }
+
+    /// Reads `bytes` bytes of frames at `offset`.
+    pub(crate) fn read(&self, offset: u32, bytes: u32) -> Result<Vec<u8>> {
+        let mut frame = vec![0; bytes as usize];
+        self.read_into(offset, &mut frame)?;
+        Ok(frame)
+    }
+
+    pub(crate) fn read_into(&self, offset: u32, buf: &mut [u8]) -> Result<()> {
+        match read_exact_at(&*self.file, buf, offset.into()) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Error::corrupt(&self.name, offset.into(), Damage::Truncated))
+            }
+            Err(e) => Err(Error::io("reading the journal", &self.path, e)),
+        }
+    }
+}
+
+fn write_zeros(file: &dyn File, from: u32, to: u32) -> io::Result<()> {
+    static ZEROS: [u8; ZERO_PIECE_BYTES] = [0; ZERO_PIECE_BYTES];
+    let mut at = u64::from(from);
+    while at < u64::from(to) {
+        let piece = (u64::from(to) - at).min(ZERO_PIECE_BYTES as u64) as usize;
+        file.write_at(&ZEROS[..piece], at)?;
+        at += piece as u64;
+    }
+    Ok(())
+}
+
+fn head_page(id: FileId, head: &JournalHead, cipher: &Cipher, nonce: &Nonce) -> Vec<u8> {
+    let mut page = FileKind::JOURNAL.header(id).to_vec();
+    page.resize(FILE_HEADER_BYTES + UNIT_HEADER_BYTES, 0);
+    head.encode(&mut page);
+    UnitKind::JOURNAL_HEAD.seal(
+        Codec::Stored,
+        cipher,
+        nonce,
+        &[&id.0],
+        &mut page,
+        FILE_HEADER_BYTES,
+    );
+    debug_assert!(page.len() <= FRAMES_FROM as usize);
+    page.resize(FRAMES_FROM as usize, 0);
+    page
+}
+
+fn parse_head(name: &str, id: FileId, page: &mut [u8], cipher: &Cipher) -> Result<JournalHead> {
+    if FileKind::JOURNAL.check(name, page)? != id {
+        return Err(Error::corrupt(name, 0, Damage::Swapped));
+    }
+    if page.len() < FRAMES_FROM as usize {
+        return Err(Error::corrupt(name, 0, Damage::Truncated));
+    }
+    let at = FILE_HEADER_BYTES as u64;
+    let (_, unit) = page.split_at_mut(FILE_HEADER_BYTES);
+    let header = crate::format::header::parse_header(UnitKind::JOURNAL_HEAD, name, at, unit)?;
+    let (unit, rest) = unit
+        .split_at_mut_checked(UNIT_HEADER_BYTES + header.body_bytes)
+        .ok_or_else(|| Error::corrupt(name, at, Damage::Malformed("journal head")))?;
+    if rest.iter().any(|&b| b != 0) {
+        return Err(Error::corrupt(name, at, Damage::Rot));
+    }
+    let text =
+        Unit::check(UnitKind::JOURNAL_HEAD, name, at, unit)?.open(cipher, &[&id.0], name, at)?;
+    JournalHead::decode(text).map_err(|m| Error::corrupt(name, at, Damage::Malformed(m.0)))
+}
+
+/// Removes a journal whose chunks all stand in segments. A file that is gone already is no error.
+pub(crate) fn remove(env: &Env, path: &Path) -> Result<()> {
+    match env.disk.remove(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("removing the journal", path, e))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,143 @@
+//! Reading a journal from its beginning: the frames, a torn tail, or damage. See *Recovery* in the format document.
+
+use crate::error::{Damage, Error, Result};
+use crate::format::frame::{FRAME_ALIGN, FRAME_HEADER_BYTES, FRAMES_FROM, FrameHeader};
+use crate::format::header::UnitKind;
+use crate::format::manifest::NO_CUT;
+
+use super::file::Journal;
+
+/// How a journal that is damaged before valid frames is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recovery {
+    /// It is an error.
+    #[default]
+    Strict,
+    /// The damage is skipped and counted, and the frames after it are kept.
+    Salvage,
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Scanned {
+    /// Valid frames.
+    pub(crate) frames: u64,
+    /// The end of the last valid frame.
+    pub(crate) end: u32,
+    /// Bytes skipped in salvage, before valid frames.
+    pub(crate) skipped_bytes: u64,
+}
+
+/// The file is read in pieces of this size, or of a frame where that is larger.
+const WINDOW_BYTES: usize = 4 << 20;
+
+struct Window<'a> {
+    journal: &'a Journal,
+    /// Frames may not reach beyond this offset.
+    limit: u32,
+    from: u32,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// `len` bytes at `offset`, or `None` beyond the end.
+    fn at(&mut self, offset: u32, len: usize) -> Result<Option<&[u8]>> {
+        if u64::from(offset) + len as u64 > u64::from(self.limit) {
+            return Ok(None);
+        }
+        let inside = offset >= self.from && (offset - self.from) as usize + len <= self.bytes.len();
+        if !inside {
+            let want = len.max(WINDOW_BYTES).min((self.limit - offset) as usize);
+            self.bytes.resize(want, 0);
+            self.journal.read_into(offset, &mut self.bytes)?;
+            self.from = offset;
+        }
+        let start = (offset - self.from) as usize;
+        Ok(Some(&self.bytes[start..start + len]))
+    }
+
+    /// The valid frame at `offset`, if there is one.
+    fn frame(&mut self, offset: u32) -> Result<Option<(FrameHeader, &[u8])>> {
+        let id = self.journal.id;
+        let Some(bytes) = self.at(offset, FRAME_HEADER_BYTES)? else { return Ok(None) };
+        let Some(header) = FrameHeader::parse(id, offset, bytes) else { return Ok(None) };
+        let Some(frame) = self.at(offset, header.frame_bytes())? else { return Ok(None) };
+        Ok(header.body_is_whole(frame).then_some((header, frame)))
+    }
+
+    /// The next offset at or after `from` where the magic of a frame stands.
+    fn next_magic(&mut self, mut from: u32) -> Result<Option<u32>> {
+        let magic = UnitKind::FRAME.0;
+        while from.saturating_add(FRAME_HEADER_BYTES as u32) <= self.limit {
+            let len = WINDOW_BYTES.min((self.limit - from) as usize);
+            let Some(bytes) = self.at(from, len)? else { break };
+            let found = memchr::memmem::find_iter(bytes, magic).find(|i| i % FRAME_ALIGN == 0);
+            if let Some(i) = found {
+                return Ok(Some(from + i as u32));
+            }
+            // Windows are multiples of the alignment, so no aligned magic straddles two of them.
+            from += (len.next_multiple_of(FRAME_ALIGN)) as u32;
+        }
+        Ok(None)
+    }
+}
+
+/// Visits the valid frames of a journal in order.
+///
+/// # Errors
+/// [`Damage::BeforeValidFrames`] in strict mode, errors of reading, and what `visit` returns.
+pub(crate) fn scan(
+    journal: &Journal,
+    cut: u64,
+    recovery: Recovery,
+    mut visit: impl FnMut(u32, &FrameHeader, &[u8]) -> Result<()>,
+) -> Result<Scanned> {
+    let filled = journal.filled();
+    let limit = if cut == NO_CUT { filled } else { cut.min(filled.into()) as u32 };
+    let mut window = Window { journal, limit, from: 0, bytes: Vec::new() };
+    let mut scanned = Scanned { end: FRAMES_FROM, ..Scanned::default() };
+    let mut at = FRAMES_FROM;
+    loop {
+        while let Some((header, frame)) = window.frame(at)? {
+            visit(at, &header, frame)?;
+            at += header.frame_bytes() as u32;
+            scanned.frames += 1;
+            scanned.end = at;
+        }
+        let Some(next) = frame_that_proves_damage(&mut window, at)? else { return Ok(scanned) };
+        if recovery == Recovery::Strict {
+            return Err(Error::corrupt(&journal.name, at.into(), Damage::BeforeValidFrames));
+        }
+        // Between the damage and the proof there may be whole frames: the first of them goes on.
+        let resume = first_frame_after(&mut window, at, next)?;
+        scanned.skipped_bytes += u64::from(resume - at);
+        at = resume;
+    }
+}
+
+/// A frame after `at` that was written when everything up to beyond `at` had been synced.
+fn frame_that_proves_damage(window: &mut Window<'_>, at: u32) -> Result<Option<u32>> {
+    let mut from = at.saturating_add(FRAME_ALIGN as u32);
+    while let Some(offset) = window.next_magic(from)? {
+        let id = window.journal.id;
+        let header = window
+            .at(offset, FRAME_HEADER_BYTES)?
+            .and_then(|bytes| FrameHeader::parse(id, offset, bytes));
+        if header.is_some_and(|h| h.durable > at) {
+            return Ok(Some(offset));
+        }
+        from = offset + FRAME_ALIGN as u32;
+    }
+    Ok(None)
+}
+
+fn first_frame_after(window: &mut Window<'_>, at: u32, proof: u32) -> Result<u32> {
+    let mut from = at.saturating_add(FRAME_ALIGN as u32);
+    while let Some(offset) = window.next_magic(from)? {
+        if offset >= proof || window.frame(offset)?.is_some() {
+            return Ok(offset.max(at + FRAME_ALIGN as u32));
+        }
+        from = offset + FRAME_ALIGN as u32;
+    }
+    Ok(proof)
+}

@@ -1,0 +1,124 @@
+//! What wraps a keyring: the trait of key providers, and what the local ones share.
+
+use std::fmt;
+
+use crate::crypto::{Cipher, Key, NONCE_BYTES, TAG_BYTES};
+use crate::env::Random;
+use crate::error::Result;
+
+/// The kind of a key provider, as its number in the keyring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum ProviderKind {
+    /// A local file with keys: [`KeyFile`](crate::KeyFile).
+    KeyFile = 1,
+    /// A passphrase: [`Passphrase`](crate::Passphrase).
+    Passphrase = 2,
+}
+
+impl ProviderKind {
+    pub(crate) fn from_number(n: u8) -> Option<Self> {
+        [Self::KeyFile, Self::Passphrase].into_iter().find(|kind| *kind as u8 == n)
+    }
+}
+
+/// The key under which one generation of a keyring is sealed: the only thing a provider sees of it.
+///
+/// Wiped when dropped.
+pub struct DataKey(pub(crate) Key);
+
+impl DataKey {
+    /// Takes over a key and wipes the caller's copy.
+    #[must_use]
+    pub fn take(bytes: &mut [u8; 32]) -> Self {
+        Self(Key::take(bytes))
+    }
+
+    /// The key itself, for a provider to wrap. Do not keep, print or send it.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
+}
+
+impl fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DataKey(…)")
+    }
+}
+
+/// A data key as its provider made it unreadable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrapped {
+    /// The version of the provider's key that wrapped it.
+    pub version: u32,
+    /// What the provider needs to unwrap it, at most 4,096 bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Wraps and unwraps the data keys of a keyring.
+///
+/// A provider never sees the keyring, only the 32 bytes of a data key, so that it can be a service or a
+/// module that keeps its own key to itself. It is called when a keyring is opened and once for each new generation.
+///
+/// `aad` is associated data, 25 bytes that name the store, the generation and the kind of provider. A wrapped key
+/// must not unwrap with other associated data, nor as another version; a provider whose seal does not
+/// already depend on the version adds it to the associated data, as four bytes little-endian.
+pub trait KeyProvider: Send + Sync {
+    /// Which kind this is.
+    fn kind(&self) -> ProviderKind;
+
+    /// Wraps a data key under the version that is in use.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if the provider cannot do its work.
+    fn wrap(&self, data_key: &DataKey, aad: &[u8]) -> Result<Wrapped>;
+
+    /// Unwraps what [`wrap`](Self::wrap) made.
+    ///
+    /// # Errors
+    /// [`Error::MissingKeyVersion`](crate::Error::MissingKeyVersion) if the provider does not hold this version,
+    /// [`Error::WrongKey`](crate::Error::WrongKey) if its key does not open it,
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if `bytes` do not have the form that it gives them.
+    fn unwrap_key(&self, version: u32, bytes: &[u8], aad: &[u8]) -> Result<DataKey>;
+}
+
+/// A nonce and a data key sealed under a local key.
+pub(super) const LOCAL_WRAP_BYTES: usize = NONCE_BYTES + Key::BYTES + TAG_BYTES;
+
+fn bound(aad: &[u8], version: u32) -> Vec<u8> {
+    [aad, &version.to_le_bytes()].concat()
+}
+
+/// Appends a fresh nonce and the data key, sealed under `key`.
+pub(super) fn wrap_locally(
+    key: &Key,
+    version: u32,
+    data_key: &DataKey,
+    aad: &[u8],
+    random: &dyn Random,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let nonce = super::draw::<NONCE_BYTES>(random)?;
+    // Room for all of it at once: growing would leave a copy of the data key in freed memory.
+    out.reserve_exact(LOCAL_WRAP_BYTES);
+    out.extend_from_slice(&nonce);
+    let from = out.len();
+    out.extend_from_slice(data_key.expose());
+    Cipher::new(key).seal(&nonce, &bound(aad, version), out, from);
+    Ok(())
+}
+
+/// Opens what [`wrap_locally`] appended; nothing if this key did not seal it for this place.
+pub(super) fn unwrap_locally(
+    key: &Key,
+    version: u32,
+    wrapped: &[u8; LOCAL_WRAP_BYTES],
+    aad: &[u8],
+) -> Option<DataKey> {
+    let (nonce, sealed) = wrapped.split_first_chunk::<NONCE_BYTES>()?;
+    let mut sealed = zeroize::Zeroizing::new(sealed.to_vec());
+    let opened = Cipher::new(key).open(nonce, &bound(aad, version), &mut sealed).ok()?;
+    opened.first_chunk_mut::<{ Key::BYTES }>().map(DataKey::take)
+}

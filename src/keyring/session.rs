@@ -1,0 +1,205 @@
+//! The keys of a session, and the memory of those used lately.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use subtle::ConstantTimeEq;
+
+use crate::crypto::{Cipher, Key, hmac, kdf2};
+use crate::ids::{SessionTag, SiteHandle, StoreId};
+
+/// Most session keys in memory: about 1 KiB each.
+pub(crate) const SESSION_KEYS_MAX: usize = 8_192;
+/// Most day leaves in memory: three years of days.
+pub(crate) const DAY_LEAVES_MAX: usize = 1_024;
+
+/// What seals a session, and what proves that it is that key.
+pub(crate) struct SessionKeys {
+    cipher: Cipher,
+    commitment: [u8; 32],
+}
+
+impl SessionKeys {
+    /// Derives them. Both leaves are needed: HMAC is a pseudorandom function in its key and in its message.
+    pub(super) fn derive(
+        day_leaf: &Key,
+        session_leaf: &Key,
+        store: &StoreId,
+        site: &SiteHandle,
+        tag: &SessionTag,
+        expiry_day: u32,
+    ) -> Self {
+        let secret = hmac(day_leaf, session_leaf.expose());
+        let context = [&store.0[..], &site.0, &tag.0, &expiry_day.to_le_bytes()].concat();
+        let (key, commitment) = kdf2(&secret, "reelvault/session", &context);
+        Self { cipher: Cipher::new(&key), commitment: *commitment.expose() }
+    }
+
+    pub(crate) fn cipher(&self) -> &Cipher {
+        &self.cipher
+    }
+
+    /// What a unit sealed under this key carries: GCM itself does not commit to its key.
+    pub(crate) fn commitment(&self) -> &[u8; 32] {
+        &self.commitment
+    }
+
+    /// Whether a unit with this commitment was sealed under this key. In constant time.
+    pub(crate) fn commits_to(&self, commitment: &[u8; 32]) -> bool {
+        self.commitment.ct_eq(commitment).into()
+    }
+}
+
+/// Which session, and until which day.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Which {
+    pub(super) site: SiteHandle,
+    pub(super) tag: SessionTag,
+    pub(super) expiry_day: u32,
+}
+
+/// Leaves of days and keys of sessions that were derived lately.
+///
+/// What was derived from a tree before it lost a leaf must not be remembered after: each value is stored with the
+/// epoch in which its derivation began, and forgetting everything begins another epoch.
+pub(super) struct Cache {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    epoch: u64,
+    days: Recent<u32, Key>,
+    sessions: Recent<Which, SessionKeys>,
+}
+
+/// When a derivation began.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
+
+impl Cache {
+    pub(super) fn new() -> Self {
+        let inner = Inner {
+            epoch: 0,
+            days: Recent::new(DAY_LEAVES_MAX),
+            sessions: Recent::new(SESSION_KEYS_MAX),
+        };
+        Self { inner: Mutex::new(inner) }
+    }
+
+    pub(super) fn session(&self, which: &Which) -> Result<Arc<SessionKeys>, Epoch> {
+        let mut inner = self.inner.lock();
+        let epoch = Epoch(inner.epoch);
+        inner.sessions.find(which).ok_or(epoch)
+    }
+
+    pub(super) fn day(&self, day: u32) -> Option<Arc<Key>> {
+        self.inner.lock().days.find(&day)
+    }
+
+    pub(super) fn keep_session(&self, epoch: Epoch, which: Which, keys: &Arc<SessionKeys>) {
+        let mut inner = self.inner.lock();
+        if inner.epoch == epoch.0 {
+            inner.sessions.keep(which, keys.clone());
+        }
+    }
+
+    pub(super) fn keep_day(&self, epoch: Epoch, day: u32, leaf: &Arc<Key>) {
+        let mut inner = self.inner.lock();
+        if inner.epoch == epoch.0 {
+            inner.days.keep(day, leaf.clone());
+        }
+    }
+
+    /// Forgets everything, and everything that is being derived now.
+    pub(super) fn forget(&self) {
+        let mut inner = self.inner.lock();
+        inner.epoch += 1;
+        inner.days = Recent::new(DAY_LEAVES_MAX);
+        inner.sessions = Recent::new(SESSION_KEYS_MAX);
+    }
+}
+
+/// A bounded map in two generations: what is found moves to the young one; when that is full it becomes the old
+/// one, and what was old is let go. Cheaper than an exact order of use, and as good here.
+struct Recent<K, V> {
+    each_max: usize,
+    young: HashMap<K, Arc<V>>,
+    old: HashMap<K, Arc<V>>,
+}
+
+impl<K: Hash + Eq + Copy, V> Recent<K, V> {
+    fn new(entries_max: usize) -> Self {
+        Self { each_max: entries_max / 2, young: HashMap::new(), old: HashMap::new() }
+    }
+
+    fn find(&mut self, key: &K) -> Option<Arc<V>> {
+        if let Some(value) = self.young.get(key) {
+            return Some(value.clone());
+        }
+        let value = self.old.remove(key)?;
+        self.keep(*key, value.clone());
+        Some(value)
+    }
+
+    fn keep(&mut self, key: K, value: Arc<V>) {
+        if self.young.len() >= self.each_max {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn which(n: u8) -> Which {
+        Which { site: SiteHandle([n; 16]), tag: SessionTag([n; 16]), expiry_day: 7 }
+    }
+
+    fn keys() -> Arc<SessionKeys> {
+        let key = Key::take(&mut [1; 32]);
+        let (store, site, tag) = (StoreId([1; 16]), SiteHandle([2; 16]), SessionTag([3; 16]));
+        Arc::new(SessionKeys::derive(&key, &key, &store, &site, &tag, 7))
+    }
+
+    #[test]
+    fn what_was_used_lately_stays_and_the_rest_goes() {
+        let mut recent = Recent::new(8);
+        for n in 0..100u32 {
+            recent.keep(n, Arc::new(n));
+            assert!(recent.young.len() + recent.old.len() <= 8);
+            assert_eq!(recent.find(&0).as_deref(), Some(&0), "used all the time, at {n}");
+        }
+        assert!(recent.find(&50).is_none());
+        assert!(recent.find(&99).is_some());
+    }
+
+    #[test]
+    fn a_key_derived_before_everything_was_forgotten_is_not_remembered_after() {
+        let cache = Cache::new();
+        let Err(epoch) = cache.session(&which(1)) else { panic!("it was never kept") };
+        cache.keep_session(epoch, which(1), &keys());
+        assert!(cache.session(&which(1)).is_ok());
+        let Err(epoch) = cache.session(&which(2)) else { panic!("it was never kept") };
+        cache.forget();
+        cache.keep_session(epoch, which(2), &keys());
+        cache.keep_day(epoch, 7, &Arc::new(Key::take(&mut [1; 32])));
+        assert!(cache.session(&which(1)).is_err());
+        assert!(cache.session(&which(2)).is_err());
+        assert!(cache.day(7).is_none());
+    }
+
+    #[test]
+    fn a_commitment_is_of_one_key_only() {
+        let keys = keys();
+        assert!(keys.commits_to(keys.commitment()));
+        for i in 0..32 {
+            let mut other = *keys.commitment();
+            other[i] ^= 1;
+            assert!(!keys.commits_to(&other));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The bytes of a keyring file: what they hold, what they hide, and what happens when they change.
+
+use super::*;
+use crate::error::Damage;
+use crate::keyring::file::{Outer, binding, encode};
+
+const NAME: &str = "keyring";
+
+fn state() -> State {
+    let mut state = State::new(StoreId([1; 16]), Key::take(&mut [2; 32]), Key::take(&mut [3; 32]));
+    for (n, name) in [(8u8, "shop.example"), (4, "canary-of-a-site")] {
+        let mut tree = Tree::new(SITE_DEPTH, Key::take(&mut [n; 32]));
+        tree.puncture(n.into());
+        let key = Key::take(&mut [n + 1; 32]);
+        let site = Site::new(id(name), SiteHandle([n; 16]), 1_700_000_000_000, 30, key, tree);
+        assert!(state.insert(&Arc::new(site)));
+    }
+    state.time.puncture(20_000);
+    state
+}
+
+fn data_key() -> DataKey {
+    DataKey::take(&mut [5; 32])
+}
+
+fn file(state: &State) -> Vec<u8> {
+    let wrapped = Wrapped { version: 3, bytes: vec![0x77; 60] };
+    encode(state, ProviderKind::KeyFile, &wrapped, &data_key(), &[6; 12]).unwrap()
+}
+
+fn open(bytes: &[u8]) -> Result<State> {
+    let outer = Outer::parse(NAME, bytes)?;
+    outer.provider(NAME)?;
+    outer.open(NAME, bytes, &data_key())
+}
+
+fn plain(state: &State) -> Vec<u8> {
+    let mut out = Vec::new();
+    state.encode(&mut out);
+    assert!(out.len() <= state.encoded_bytes_max());
+    out
+}
+
+/// Sets the checksum of the wrapping header right again.
+fn mend_wrapping(bytes: &mut [u8]) {
+    let crc = crc32fast::hash(&[&bytes[32..52], &bytes[56..116]].concat());
+    bytes[52..56].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Sets both checksums of the body unit right again.
+fn mend_body(bytes: &mut [u8]) {
+    let crc = crc32fast::hash(&bytes[148..]);
+    bytes[128..132].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[116..144]);
+    bytes[144..148].copy_from_slice(&crc.to_le_bytes());
+}
+
+#[test]
+fn a_state_survives_its_file() {
+    let (before, bytes) = (state(), file(&state()));
+    let outer = Outer::parse(NAME, &bytes).unwrap();
+    assert_eq!((outer.store_id, outer.generation), (before.store_id, 1));
+    assert_eq!(outer.wrapped(&bytes), (3, &[0x77; 60][..]));
+    let after = open(&bytes).unwrap();
+    assert_eq!(plain(&after), plain(&before));
+    let site = after.site(&id("shop.example")).unwrap();
+    assert_eq!(site.handle(), SiteHandle([8; 16]));
+    assert_eq!((site.created_ms(), site.retention_days()), (1_700_000_000_000, 30));
+    assert!(site.leaf(8).is_none() && site.leaf(9).is_some());
+}
+
+#[test]
+fn the_fields_stand_where_the_format_says() {
+    let bytes = file(&state());
+    assert_eq!(&bytes[..8], b"RVLTKEYR");
+    assert_eq!(bytes[12..28], [1; 16]);
+    assert_eq!(bytes[32..40], 1u64.to_le_bytes());
+    assert_eq!(bytes[40..44], [1, 0, 0, 0]);
+    assert_eq!(bytes[44..52], [3, 0, 0, 0, 60, 0, 0, 0]);
+    assert_eq!(bytes[56..116], [0x77; 60]);
+    assert_eq!(&bytes[116..124], b"RVkr\x01\x01\x00\x00");
+    let body = u32::from_le_bytes([bytes[124], bytes[125], bytes[126], bytes[127]]);
+    assert_eq!(bytes.len(), 148 + body as usize);
+    let plain = plain(&state());
+    assert_eq!(plain.len() + 16, body as usize);
+    assert_eq!(plain[..25], [[1; 16].to_vec(), vec![1, 0, 0, 0, 0, 0, 0, 0, 1]].concat());
+    assert_eq!(plain[25..57], [2; 32]);
+    assert_eq!(plain[57], 24, "the depth of the time tree");
+    let aad = binding(&StoreId([1; 16]), 0x0102, ProviderKind::Passphrase);
+    assert_eq!(aad, [[1; 16].to_vec(), vec![2, 1, 0, 0, 0, 0, 0, 0, 2]].concat());
+}
+
+#[test]
+fn no_name_and_no_key_is_in_the_clear() {
+    let bytes = file(&state());
+    for secret in [&b"canary"[..], b"shop", &[2; 8], &[3; 8], &[4; 8], &[5; 8], &[8; 8], &[9; 8]] {
+        assert!(!bytes.windows(secret.len()).any(|w| w == secret), "{secret:?}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_found() {
+    let bytes = file(&state());
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1 << bit;
+            let e = error(open(&bad));
+            assert!(damage(&e).is_some(), "bit {bit} of byte {at}: {e}");
+        }
+    }
+}
+
+#[test]
+fn every_truncation_and_every_longer_file_is_found() {
+    let bytes = file(&state());
+    for len in 0..bytes.len() {
+        let kind = damage(&error(open(&bytes[..len])));
+        assert_eq!(kind, Some(Damage::Truncated), "{len} bytes");
+    }
+    let longer = [&bytes[..], &[0]].concat();
+    assert_eq!(damage(&error(open(&longer))), Some(Damage::Malformed("unit length")));
+}
+
+#[test]
+fn a_hand_that_mends_the_checksums_is_found() {
+    let bytes = file(&state());
+    for at in (32..52).chain(56..116) {
+        let mut bad = bytes.clone();
+        bad[at] ^= 1;
+        mend_wrapping(&mut bad);
+        // The provider would refuse the wrapped key already; the seal of the body covers the header as well.
+        let result = open(&bad);
+        match at {
+            // The wrapped key is the provider's, and its checksum, in the header, changes with it.
+            56.. => assert_eq!(damage(&error(result)), Some(Damage::Tampered)),
+            40 => assert!(matches!(error(result), Error::Unsupported { .. } | Error::Corrupt(_))),
+            _ => assert!(damage(&error(result)).is_some(), "byte {at}"),
+        }
+    }
+    for at in 148..bytes.len() {
+        let mut bad = bytes.clone();
+        bad[at] ^= 1;
+        mend_body(&mut bad);
+        assert_eq!(damage(&error(open(&bad))), Some(Damage::Tampered), "byte {at}");
+    }
+    let mut other_provider = bytes.clone();
+    other_provider[40] = 99;
+    mend_wrapping(&mut other_provider);
+    assert!(matches!(error(open(&other_provider)), Error::Unsupported { found: 99, .. }));
+}
+
+#[test]
+fn a_body_that_breaks_a_rule_is_refused() {
+    let good = plain(&state());
+    assert!(State::decode(&good).is_ok());
+    for len in 0..good.len() {
+        assert!(State::decode(&good[..len]).is_err());
+    }
+    assert!(State::decode(&[&good[..], &[0]].concat()).is_err());
+    let one = |name: &str, handle: u8, days: u32| {
+        let tree = Tree::new(SITE_DEPTH, Key::take(&mut [1; 32]));
+        let key = Key::take(&mut [1; 32]);
+        let mut out = Vec::new();
+        Site::new(id(name), SiteHandle([handle; 16]), 0, days, key, tree).encode(&mut out);
+        out
+    };
+    let empty = State::new(StoreId([1; 16]), Key::take(&mut [2; 32]), Key::take(&mut [3; 32]));
+    let head = plain(&empty);
+    let with = |sites: &[Vec<u8>]| {
+        let count = [sites.len() as u8];
+        let bytes = [&head[..head.len() - 1], &count, &sites.concat()].concat();
+        State::decode(&bytes).map(|_| ()).map_err(|m| m.0)
+    };
+    assert_eq!(with(&[one("a", 1, 1), one("b", 2, 36_500)]), Ok(()));
+    assert_eq!(with(&[one("a", 2, 1), one("b", 1, 1)]), Err("site order"));
+    assert_eq!(with(&[one("a", 2, 1), one("b", 2, 1)]), Err("site order"));
+    assert_eq!(with(&[one("a", 1, 1), one("a", 2, 1)]), Err("site id"));
+    assert_eq!(with(&[one("a", 1, 0)]), Err("retention class of a site"));
+    assert_eq!(with(&[one("a", 1, 36_501)]), Err("retention class of a site"));
+    let mut slash = one("a", 1, 1);
+    slash[17] = b'/';
+    assert_eq!(with(&[slash]), Err("site id"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_plaintext_is_a_state_or_refused(bytes: Vec<u8>, at: proptest::sample::Index, byte: u8) {
+        let _ = State::decode(&bytes);
+        let mut changed = plain(&state());
+        let at = at.index(changed.len());
+        changed[at] = byte;
+        let _ = State::decode(&changed).map(|s| plain(&s));
+    }
+}
+
+#[test]
+fn a_wrapped_key_that_is_too_long_is_not_written() {
+    let wrapped = Wrapped { version: 1, bytes: vec![0; 4_097] };
+    let e = error(encode(&state(), ProviderKind::KeyFile, &wrapped, &data_key(), &[6; 12]));
+    assert!(matches!(e, Error::Input(InputError::Option { .. })));
+}

@@ -1,0 +1,137 @@
+//! What is told of a session without reading its events.
+
+use std::ops::Range;
+
+use crate::chunk::Kind;
+use crate::error::{Damage, Error, Result};
+use crate::ids::{SessionId, VisitorId, expiry_day};
+use crate::seqset::SeqSet;
+
+use super::Site;
+use super::find::{ArchivedPart, Parts, part_file};
+
+/// A session: who, when, how much, and what is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Its id.
+    pub id: SessionId,
+    /// Its visitor, where one was named.
+    pub visitor: Option<VisitorId>,
+    /// Replay or chat.
+    pub kind: Kind,
+    /// The labels given when it started.
+    pub attributes: Vec<(String, String)>,
+    /// The time that was stamped on it when its first chunk arrived, Unix milliseconds: it decides the
+    /// session's day and its place in listings.
+    pub start_ms: u64,
+    /// Time of its first event, Unix milliseconds. It is before the start only if an earlier chunk came late.
+    pub first_ms: u64,
+    /// Time of its last event, Unix milliseconds.
+    pub last_ms: u64,
+    /// Its retention class in days.
+    pub retention_days: u32,
+    /// The first day on which it is no longer kept, in days since 1970-01-01 UTC.
+    pub expiry_day: u32,
+    /// Chunks that are there.
+    pub chunks: u32,
+    /// Events that are there.
+    pub events: u64,
+    /// Bytes of its NDJSON.
+    pub raw_bytes: u64,
+    /// Bytes it takes on disk, compressed and sealed.
+    pub stored_bytes: u64,
+    /// Sequence numbers that are missing before the last one.
+    pub gaps: Vec<Range<u64>>,
+    /// Times of its full snapshots, Unix milliseconds, rising.
+    pub snapshots: Vec<u64>,
+    /// Whether part of it is still in a journal.
+    pub live: bool,
+}
+
+impl Site {
+    /// Makes the public description of a session from its parts.
+    pub(super) fn describe(&self, parts: &Parts) -> Result<SessionInfo> {
+        let stamp = &parts.stamp;
+        let keys = self.keys(stamp)?;
+        let identity = match &stamp.identity {
+            None => None,
+            Some(sealed) => {
+                let identity = sealed.open(self.site.handle(), stamp.tag, keys.cipher());
+                Some(identity.ok_or_else(|| {
+                    let (file, at) = first_place(parts);
+                    self.name(Error::corrupt(&file, at, Damage::Tampered))
+                })?)
+            }
+        };
+        let mut seqs = SeqSet::default();
+        let mut info = SessionInfo {
+            id: identity
+                .as_ref()
+                .and_then(|i| SessionId::new(&i.session).ok())
+                .unwrap_or_else(|| SessionId::lost(stamp.tag)),
+            visitor: identity
+                .as_ref()
+                .and_then(|i| i.visitor.as_ref())
+                .and_then(|v| VisitorId::new(v).ok()),
+            kind: stamp.kind,
+            attributes: identity
+                .map(|i| i.attributes.into_iter().map(|(n, v)| (n.into(), v.into())).collect())
+                .unwrap_or_default(),
+            start_ms: stamp.start_ms,
+            first_ms: u64::MAX,
+            last_ms: 0,
+            retention_days: stamp.retention_days,
+            expiry_day: expiry_day(stamp.start_ms, stamp.retention_days),
+            chunks: 0,
+            events: 0,
+            raw_bytes: 0,
+            stored_bytes: 0,
+            gaps: Vec::new(),
+            snapshots: Vec::new(),
+            live: parts.live.is_some(),
+        };
+        parts.archived.iter().for_each(|p| info.add_archived(p, &mut seqs));
+        info.add_live(parts, &mut seqs);
+        info.chunks = seqs.len();
+        info.gaps = seqs.gaps().into_iter().map(|(s, e)| s.into()..e.into()).collect();
+        info.snapshots.sort_unstable();
+        Ok(info)
+    }
+}
+
+impl SessionInfo {
+    fn add_archived(&mut self, part: &ArchivedPart, seqs: &mut SeqSet) {
+        let entry = part.entry();
+        self.first_ms = self.first_ms.min(entry.first_ms);
+        self.last_ms = self.last_ms.max(entry.last_ms);
+        self.events += entry.events;
+        self.raw_bytes += entry.raw_bytes();
+        self.stored_bytes += entry.stored_bytes();
+        let blocks = entry.blocks.iter();
+        self.snapshots.extend(blocks.flat_map(|b| b.snapshots.iter().map(|s| s.ms)));
+        seqs.extend(&entry.seqs);
+    }
+
+    fn add_live(&mut self, parts: &Parts, seqs: &mut SeqSet) {
+        let Some(live) = &parts.live else { return };
+        for frame in &live.frames {
+            // In a salvaged store a frame can stand in a segment too.
+            if seqs.insert(frame.seq) {
+                self.first_ms = self.first_ms.min(frame.first_ms);
+                self.last_ms = self.last_ms.max(frame.last_ms());
+                self.events += u64::from(frame.events);
+                self.raw_bytes += u64::from(frame.raw_bytes);
+                self.stored_bytes += u64::from(frame.bytes);
+            }
+        }
+        self.snapshots.extend(live.snapshots.iter().map(|(_, s)| s.ms));
+    }
+}
+
+fn first_place(parts: &Parts) -> (String, u64) {
+    match (parts.live.as_ref().and_then(|l| l.frames.first()), parts.archived.first()) {
+        (Some(frame), _) => (frame.journal.name.clone(), frame.offset.into()),
+        (None, Some(part)) => (part_file(part), part.entry().offset),
+        (None, None) => (String::new(), 0),
+    }
+}

@@ -1,0 +1,549 @@
+//! Listing the sessions of a site by time, a page at a time.
+//!
+//! Days are visited one by one, so that a page near its beginning opens the segments of one day only. Within a day the
+//! parts of sessions come from each of its segments and from the journals, each in order, and are merged.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::error::{Error, InputError, Result};
+use crate::ids::{SessionTag, SiteHandle, VisitorId, VisitorTag, day_of};
+use crate::journal::table::Live;
+use crate::limits::{DAY_MS, PAGE_SESSIONS_MAX, SESSION_SPAN_MS_MAX};
+use crate::segment::reader::{Found, SiteIndex};
+
+use super::Site;
+use super::find::{ArchivedPart, Parts, SessionKey, first_key, visible};
+use super::info::SessionInfo;
+use super::state::{SegmentInfo, SegmentList};
+
+/// The order of a listing, by start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// The session that started last comes first.
+    #[default]
+    NewestFirst,
+    /// The session that started first comes first.
+    OldestFirst,
+}
+
+/// Which sessions of a site are asked for.
+#[derive(Debug, Clone)]
+pub struct Query {
+    from_ms: u64,
+    to_ms: u64,
+    order: Order,
+    visitor: Option<VisitorId>,
+    limit: usize,
+    after: Option<Cursor>,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            from_ms: 0,
+            to_ms: u64::MAX,
+            order: Order::NewestFirst,
+            visitor: None,
+            limit: 100,
+            after: None,
+        }
+    }
+}
+
+impl Query {
+    /// All sessions, newest first, 100 a page.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sessions that overlap the time from `from_ms` to before `to_ms`, Unix milliseconds.
+    #[must_use]
+    pub fn between(mut self, from_ms: u64, to_ms: u64) -> Self {
+        (self.from_ms, self.to_ms) = (from_ms, to_ms);
+        self
+    }
+
+    /// In this order.
+    #[must_use]
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Of this visitor alone.
+    #[must_use]
+    pub fn visitor(mut self, visitor: VisitorId) -> Self {
+        self.visitor = Some(visitor);
+        self
+    }
+
+    /// At most this many a page, 1 to 1,000; other numbers are taken to the nearer end.
+    #[must_use]
+    pub fn limit(mut self, sessions: usize) -> Self {
+        self.limit = sessions.clamp(1, PAGE_SESSIONS_MAX);
+        self
+    }
+
+    /// After the last session of an earlier page of the same query.
+    #[must_use]
+    pub fn after(mut self, cursor: Cursor) -> Self {
+        self.after = Some(cursor);
+        self
+    }
+}
+
+/// Where a page ended. It stays valid while sessions are added and removed, and is bound to its site and order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor([u8; CURSOR_BYTES]);
+
+/// Order, start, tag, and a keyed check of them.
+const CURSOR_BYTES: usize = 1 + 8 + 16 + 8;
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl std::str::FromStr for Cursor {
+    type Err = InputError;
+    fn from_str(s: &str) -> Result<Self, InputError> {
+        let mut bytes = [0; CURSOR_BYTES];
+        if s.len() != 2 * CURSOR_BYTES || !s.is_ascii() {
+            return Err(InputError::Cursor);
+        }
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&s[2 * i..2 * i + 2], 16).map_err(|_| InputError::Cursor)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// A page of sessions.
+#[derive(Debug)]
+pub struct Page {
+    /// The sessions, in order.
+    pub sessions: Vec<SessionInfo>,
+    /// Where the next page begins; `None` if there is none.
+    pub next: Option<Cursor>,
+    /// Damage that was met: what it hides is missing from the page, and everything else is there.
+    pub damage: Vec<Error>,
+}
+
+/// The range of starts that a query looks at, its ends included.
+#[derive(Clone, Copy)]
+struct Bounds {
+    low: SessionKey,
+    high: SessionKey,
+}
+
+impl Bounds {
+    fn contains(&self, key: SessionKey) -> bool {
+        self.low <= key && key <= self.high
+    }
+}
+
+/// The archiver moved frames into segments while the page was put together.
+struct Moved;
+
+impl Site {
+    /// A page of the site's sessions.
+    ///
+    /// # Errors
+    /// [`InputError::TimesReversed`], [`InputError::Cursor`], and errors of the system. Damage is told in the page.
+    pub fn sessions(&self, query: &Query) -> Result<Page> {
+        if query.from_ms > query.to_ms {
+            let (from, to) = (query.from_ms, query.to_ms);
+            return Err(InputError::TimesReversed { from, to }.into());
+        }
+        let Some(bounds) = self.bounds(query)? else {
+            return Ok(Page { sessions: Vec::new(), next: None, damage: Vec::new() });
+        };
+        loop {
+            let mut listing = Listing::new(self, query, bounds);
+            if let Some(page) = listing.page()? {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// The starts a query looks at; `None` if there are none.
+    fn bounds(&self, query: &Query) -> Result<Option<Bounds>> {
+        let Some(last_ms) = query.to_ms.checked_sub(1) else { return Ok(None) };
+        let mut bounds = Bounds {
+            low: first_key(query.from_ms.saturating_sub(SESSION_SPAN_MS_MAX)),
+            high: (last_ms.saturating_add(SESSION_SPAN_MS_MAX), SessionTag([0xff; 16])),
+        };
+        if let Some(cursor) = &query.after {
+            let key = self.open_cursor(cursor, query.order)?;
+            match query.order {
+                Order::NewestFirst => bounds.high = bounds.high.min(before(key)),
+                Order::OldestFirst => bounds.low = bounds.low.max(after(key)),
+            }
+        }
+        Ok((bounds.low <= bounds.high).then_some(bounds))
+    }
+
+    fn cursor(&self, order: Order, key: SessionKey) -> Cursor {
+        let mut bytes = [0; CURSOR_BYTES];
+        bytes[0] = order as u8;
+        bytes[1..9].copy_from_slice(&key.0.to_le_bytes());
+        bytes[9..25].copy_from_slice(&key.1.0);
+        let check = self.site.cursor_mac(&bytes[..25]);
+        bytes[25..].copy_from_slice(&check[..8]);
+        Cursor(bytes)
+    }
+
+    fn open_cursor(&self, cursor: &Cursor, order: Order) -> Result<SessionKey> {
+        let bytes = &cursor.0;
+        let start_ms = u64::from_le_bytes(*bytes[1..].first_chunk().unwrap_or(&[0; 8]));
+        let tag = SessionTag(*bytes[9..].first_chunk().unwrap_or(&[0; 16]));
+        let key = (start_ms, tag);
+        if self.cursor(order, key) == *cursor { Ok(key) } else { Err(InputError::Cursor.into()) }
+    }
+}
+
+fn before((ms, tag): SessionKey) -> SessionKey {
+    match u128::from_be_bytes(tag.0).checked_sub(1) {
+        Some(n) => (ms, SessionTag(n.to_be_bytes())),
+        None => (ms.saturating_sub(1), SessionTag([0xff; 16])),
+    }
+}
+
+fn after((ms, tag): SessionKey) -> SessionKey {
+    match u128::from_be_bytes(tag.0).checked_add(1) {
+        Some(n) => (ms, SessionTag(n.to_be_bytes())),
+        None => first_key(ms.saturating_add(1)),
+    }
+}
+
+/// One page being put together.
+struct Listing<'a> {
+    site: &'a Site,
+    query: &'a Query,
+    bounds: Bounds,
+    visitor: Option<VisitorTag>,
+    segments: Arc<SegmentList>,
+    sessions: Vec<SessionInfo>,
+    damage: Vec<Error>,
+}
+
+impl<'a> Listing<'a> {
+    fn new(site: &'a Site, query: &'a Query, bounds: Bounds) -> Self {
+        let segments = site.inner.catalog.snapshot();
+        let visitor = query.visitor.as_ref().map(|v| site.site.visitor_tag(Some(v)));
+        Self { site, query, bounds, visitor, segments, sessions: Vec::new(), damage: Vec::new() }
+    }
+
+    /// The page; `None` if the archiver came between.
+    fn page(&mut self) -> Result<Option<Page>> {
+        let mut last = None;
+        for day in self.days() {
+            let Ok(mut sources) = self.sources(day) else { return Ok(None) };
+            loop {
+                let key = match self.next_key(&mut sources) {
+                    Ok(Some(key)) => key,
+                    Ok(None) => break,
+                    Err(Moved) => return Ok(None),
+                };
+                let parts = self.take(&mut sources, key);
+                let Some(info) = self.describe(parts)? else { continue };
+                if self.sessions.len() == self.query.limit {
+                    let next = last.map(|key| self.site.cursor(self.query.order, key));
+                    return Ok(Some(self.finish(next)));
+                }
+                last = Some(key);
+                self.sessions.push(info);
+            }
+        }
+        Ok(Some(self.finish(None)))
+    }
+
+    fn finish(&mut self, next: Option<Cursor>) -> Page {
+        let sessions = std::mem::take(&mut self.sessions);
+        Page { sessions, next, damage: std::mem::take(&mut self.damage) }
+    }
+
+    /// The days on which sessions started that may be asked for, in the order of the query.
+    fn days(&self) -> Vec<u32> {
+        let handle = self.site.site.handle();
+        let shard = self.site.inner.shard(handle);
+        let (first, last) = (day_of(self.bounds.low.0), day_of(self.bounds.high.0));
+        let mut days: BTreeSet<u32> = self
+            .segments
+            .get(usize::from(shard.index))
+            .map(|by_day| by_day.range(first..=last).map(|(day, _)| *day).collect())
+            .unwrap_or_default();
+        let state = shard.state.lock();
+        let mut at = self.bounds.low;
+        while let Some(live) = state.table.range(handle, at..=self.bounds.high).next() {
+            let day = day_of(live.stamp.start_ms);
+            days.insert(day);
+            at = first_key((u64::from(day) + 1) * DAY_MS);
+            if at > self.bounds.high {
+                break;
+            }
+        }
+        match self.query.order {
+            Order::OldestFirst => days.into_iter().collect(),
+            Order::NewestFirst => days.into_iter().rev().collect(),
+        }
+    }
+
+    fn sources(&mut self, day: u32) -> Result<Vec<Source>, Moved> {
+        let day_start = u64::from(day) * DAY_MS;
+        let bounds = Bounds {
+            low: self.bounds.low.max(first_key(day_start)),
+            high: self.bounds.high.min((day_start + DAY_MS - 1, SessionTag([0xff; 16]))),
+        };
+        let mut live = LiveSource { next: Some(bounds), batch: Vec::new() };
+        live.fill(self)?;
+        let mut sources = vec![Source::Live(live)];
+        let shard = self.site.inner.shard(self.site.site.handle()).index;
+        let segments = Arc::clone(&self.segments);
+        let of_day = segments.get(usize::from(shard)).and_then(|by_day| by_day.get(&day));
+        for segment in of_day.into_iter().flatten() {
+            match self.segment_source(segment, bounds) {
+                Ok(Some(source)) => sources.push(source),
+                Ok(None) => {}
+                Err(e) => self.damage.push(self.site.name(e)),
+            }
+        }
+        Ok(sources)
+    }
+
+    fn segment_source(&self, segment: &Arc<SegmentInfo>, bounds: Bounds) -> Result<Option<Source>> {
+        let segments = &self.site.inner.segments;
+        let key = self.site.index_key();
+        if let Some(visitor) = self.visitor {
+            let mut found = segments.of_visitor(&segment.entry, key, visitor)?;
+            found.retain(|f| bounds.contains((f.entry().start_ms, f.entry().tag)));
+            if self.query.order == Order::OldestFirst {
+                found.reverse();
+            }
+            let segment = Arc::clone(segment);
+            return Ok(Some(Source::Visitor { segment, found }));
+        }
+        let Some(index) = segments.index(&segment.entry, key)? else { return Ok(None) };
+        let pages = &index.root.pages;
+        let page = match self.query.order {
+            Order::OldestFirst => Some(pages.partition_point(|p| p.last_start_ms < bounds.low.0)),
+            Order::NewestFirst => {
+                pages.partition_point(|p| p.first_start_ms <= bounds.high.0).checked_sub(1)
+            }
+        };
+        let segment = Arc::clone(segment);
+        Ok(Some(Source::Pages(PageSource {
+            segment,
+            index,
+            bounds,
+            page,
+            ready: Vec::new(),
+            skipped: false,
+        })))
+    }
+
+    /// The next key of any source, in the order of the query.
+    fn next_key(&mut self, sources: &mut [Source]) -> Result<Option<SessionKey>, Moved> {
+        let mut best: Option<SessionKey> = None;
+        for source in sources {
+            let key = loop {
+                if let Some(key) = source.peek() {
+                    break Some(key);
+                }
+                match source {
+                    Source::Live(live) if live.next.is_some() => live.fill(self)?,
+                    Source::Pages(pages) if pages.page.is_some() => {
+                        if let Err(e) = pages.fill(self) {
+                            pages.page = None;
+                            self.damage.push(self.site.name(e));
+                        }
+                    }
+                    _ => break None,
+                }
+            };
+            best = match (best, key, self.query.order) {
+                (Some(a), Some(b), Order::OldestFirst) => Some(a.min(b)),
+                (Some(a), Some(b), Order::NewestFirst) => Some(a.max(b)),
+                (a, b, _) => a.or(b),
+            };
+        }
+        Ok(best)
+    }
+
+    /// Takes every part of a session from the sources.
+    fn take(&mut self, sources: &mut [Source], key: SessionKey) -> Option<Parts> {
+        let mut live = None;
+        let mut archived = Vec::new();
+        for source in sources {
+            let at_key = source.peek() == Some(key);
+            match source {
+                Source::Live(source) if at_key => live = source.batch.pop(),
+                Source::Visitor { segment, found } if at_key => {
+                    let part = |found| ArchivedPart { segment: Arc::clone(segment), found };
+                    archived.extend(found.pop().map(part));
+                }
+                Source::Pages(source) if at_key => {
+                    let segment = Arc::clone(&source.segment);
+                    let part = |found| ArchivedPart { segment, found };
+                    archived.extend(source.ready.pop().map(part));
+                }
+                // A page was passed over because all in it lies outside the window; this session does not.
+                Source::Pages(source) if source.skipped => {
+                    let segments = &self.site.inner.segments;
+                    let (entry, index_key) = (&source.segment.entry, self.site.index_key());
+                    match segments.session(entry, index_key, key.0, key.1) {
+                        Ok(found) => archived.extend(found.map(|found| ArchivedPart {
+                            segment: Arc::clone(&source.segment),
+                            found,
+                        })),
+                        Err(e) => self.damage.push(self.site.name(e)),
+                    }
+                }
+                _ => {}
+            }
+        }
+        Parts::new(live, archived)
+    }
+
+    /// The description of a session, if it is asked for and can be read.
+    fn describe(&mut self, parts: Option<Parts>) -> Result<Option<SessionInfo>> {
+        let Some(parts) = parts else { return Ok(None) };
+        let (mut first, mut last) = (u64::MAX, 0);
+        for part in &parts.archived {
+            first = first.min(part.entry().first_ms);
+            last = last.max(part.entry().last_ms);
+        }
+        for frame in parts.live.iter().flat_map(|l| &l.frames) {
+            first = first.min(frame.first_ms);
+            last = last.max(frame.last_ms());
+        }
+        if first >= self.query.to_ms || last < self.query.from_ms {
+            return Ok(None);
+        }
+        match self.site.describe(&parts) {
+            Ok(info) => Ok(Some(info)),
+            Err(Error::Erased | Error::Expired { .. }) => Ok(None),
+            Err(e @ Error::Corrupt(_)) => {
+                self.damage.push(e);
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Where parts of sessions come from. What is ready is kept in reverse: the next one is the last.
+enum Source {
+    Live(LiveSource),
+    Pages(PageSource),
+    Visitor { segment: Arc<SegmentInfo>, found: Vec<Found> },
+}
+
+impl Source {
+    fn peek(&self) -> Option<SessionKey> {
+        let found = match self {
+            Self::Live(live) => {
+                return live.batch.last().map(|l| (l.stamp.start_ms, l.stamp.tag));
+            }
+            Self::Pages(pages) => pages.ready.last(),
+            Self::Visitor { found, .. } => found.last(),
+        };
+        found.map(|f| (f.entry().start_ms, f.entry().tag))
+    }
+}
+
+/// Live sessions, copied in batches.
+struct LiveSource {
+    /// What is yet to be looked at.
+    next: Option<Bounds>,
+    batch: Vec<Live>,
+}
+
+impl LiveSource {
+    fn fill(&mut self, listing: &Listing<'_>) -> Result<(), Moved> {
+        let Some(bounds) = self.next.take() else { return Ok(()) };
+        let handle: SiteHandle = listing.site.site.handle();
+        let inner = &listing.site.inner;
+        let state = inner.shard(handle).state.lock();
+        if !Arc::ptr_eq(&listing.segments, &inner.catalog.snapshot()) {
+            return Err(Moved);
+        }
+        let wanted = |live: &&Live| listing.visitor.is_none_or(|v| live.stamp.visitor == v);
+        let limit = listing.query.limit + 1;
+        let range = state.table.range(handle, bounds.low..=bounds.high).filter(wanted);
+        let mut taken: Vec<&Live> = match listing.query.order {
+            Order::OldestFirst => range.take(limit).collect(),
+            Order::NewestFirst => range.rev().take(limit).collect(),
+        };
+        if taken.len() == limit
+            && let Some(last) = taken.last()
+        {
+            let key = (last.stamp.start_ms, last.stamp.tag);
+            let rest = match listing.query.order {
+                Order::OldestFirst => Bounds { low: after(key), ..bounds },
+                Order::NewestFirst => Bounds { high: before(key), ..bounds },
+            };
+            self.next = Some(rest).filter(|b| b.low <= b.high);
+        }
+        taken.reverse();
+        self.batch = taken.into_iter().filter_map(visible).collect();
+        Ok(())
+    }
+}
+
+/// The session pages of one segment, one at a time.
+struct PageSource {
+    segment: Arc<SegmentInfo>,
+    index: Arc<SiteIndex>,
+    bounds: Bounds,
+    /// The next page to read.
+    page: Option<usize>,
+    ready: Vec<Found>,
+    /// Whether a page was passed over.
+    skipped: bool,
+}
+
+impl PageSource {
+    fn fill(&mut self, listing: &Listing<'_>) -> Result<()> {
+        let order = listing.query.order;
+        while let Some(number) = self.page {
+            let Some(entry) = self.index.root.pages.get(number) else {
+                self.page = None;
+                return Ok(());
+            };
+            let past = match order {
+                Order::OldestFirst => entry.first_start_ms > self.bounds.high.0,
+                Order::NewestFirst => entry.last_start_ms < self.bounds.low.0,
+            };
+            self.page = match order {
+                _ if past => None,
+                Order::OldestFirst => Some(number + 1),
+                Order::NewestFirst => number.checked_sub(1),
+            };
+            if past {
+                return Ok(());
+            }
+            let query = listing.query;
+            if entry.last_event_ms < query.from_ms || entry.first_event_ms >= query.to_ms {
+                self.skipped = true;
+                continue;
+            }
+            let segments = &listing.site.inner.segments;
+            let key = listing.site.index_key();
+            let page = segments.page(&self.segment.entry, key, &self.index, number)?;
+            let wanted = |at: &usize| self.bounds.contains((page[*at].start_ms, page[*at].tag));
+            let found = |at| Found { page: Arc::clone(&page), at };
+            self.ready = match order {
+                Order::OldestFirst => (0..page.len()).rev().filter(wanted).map(found).collect(),
+                Order::NewestFirst => (0..page.len()).filter(wanted).map(found).collect(),
+            };
+            if !self.ready.is_empty() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}

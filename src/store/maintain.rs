@@ -1,0 +1,226 @@
+//! Work off the path of appends: syncing what did not wait, rotating by age, making journals ahead, archiving.
+//!
+//! It goes in steps, so that a thread drives it in a service and a test drives it by hand.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::Weak;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+
+use crate::archive;
+use crate::error::{Error, Result};
+use crate::ids::{FileId, day_of};
+use crate::journal::file::{Journal, journal_name};
+use crate::journal::log::wait;
+use crate::segment::writer::SEGMENT_DIR;
+
+use super::state::{Inner, SegmentInfo, Shard};
+
+/// How long the background thread sleeps when nothing wakes it: the bound of what a deferred append exposes.
+const TICK: Duration = Duration::from_secs(1);
+/// Journals archived in one go: it bounds the memory of the archiver, and the work a crash throws away.
+const BATCH_JOURNALS: usize = 8;
+/// Files kept for recycling, for each shard.
+const RECYCLED_MAX: usize = 2;
+/// Segments that a new session could be in keep the places of their sessions in memory for this many days.
+const PLACES_DAYS: u32 = 4;
+
+/// The background thread of a store. It ends when the store is dropped or closed.
+pub(super) fn run(store: &Weak<Inner>, wake: &Receiver<()>) {
+    loop {
+        match wake.recv_timeout(TICK) {
+            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let Some(inner) = store.upgrade() else { return };
+        if inner.closed.load(Relaxed) {
+            return;
+        }
+        // What fails here is tried again at the next tick, and is seen in the store's statistics meanwhile.
+        let outcome = inner.maintain();
+        inner.counters.maintenance_failed.store(outcome.is_err(), Relaxed);
+    }
+}
+
+impl Inner {
+    /// Does what there is to do now. One shard's failure does not keep the others from theirs.
+    pub(super) fn maintain(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        for shard in &self.shards {
+            let done = self.maintain_shard(shard);
+            // Whoever waits for room must look again, also when there is none.
+            shard.room.notify_all();
+            outcome = outcome.and(done);
+        }
+        self.forget_places();
+        outcome
+    }
+
+    fn maintain_shard(&self, shard: &Shard) -> Result<()> {
+        self.sync_shard(shard)?;
+        self.rotate_by_age(shard)?;
+        self.prepare_standby(shard)?;
+        while self.archive_shard(shard)? {}
+        Ok(())
+    }
+
+    /// Makes everything that was appended to a shard durable.
+    pub(super) fn sync_shard(&self, shard: &Shard) -> Result<()> {
+        let state = shard.state.lock();
+        match state.log.last_group() {
+            Some(group) => wait(&shard.state, state, &group),
+            None => Ok(()),
+        }
+    }
+
+    fn rotate_by_age(&self, shard: &Shard) -> Result<()> {
+        let now_ms = self.env.clock.now_ms();
+        let mut state = shard.state.lock();
+        let Some(journal) = state.log.journal() else { return Ok(()) };
+        let created_ms = journal.head.created_ms;
+        // A clock that was set back makes the age zero, not enormous.
+        let old = now_ms.saturating_sub(created_ms) >= self.options.journal_age_ms;
+        let day_over = day_of(now_ms) > day_of(created_ms);
+        if (old || day_over) && !state.log.is_empty() {
+            if state.log.is_poisoned() {
+                return Ok(());
+            }
+            state = self.rotate(shard, state)?;
+        }
+        drop(state);
+        Ok(())
+    }
+
+    /// Makes the next journal before it is needed, so that no append waits for it.
+    fn prepare_standby(&self, shard: &Shard) -> Result<()> {
+        {
+            let state = shard.state.lock();
+            let half_full = state.log.tail() > self.options.journal_bytes / 2;
+            if !half_full || state.standby.is_some() || state.log.is_poisoned() {
+                return Ok(());
+            }
+        }
+        // The lock is not held while the file is made; the worst that can come of it is two journals ahead.
+        let recycled = shard.state.lock().recycled.pop();
+        let journal = self.new_journal(shard, recycled)?;
+        journal.fill(self.options.journal_bytes, self.options.fill_bytes)?;
+        journal.sync()?;
+        let mut state = shard.state.lock();
+        if state.standby.is_none() {
+            state.standby = Some(journal);
+        }
+        Ok(())
+    }
+
+    /// Archives some of the journals of a shard that are full; false if there are none.
+    pub(super) fn archive_shard(&self, shard: &Shard) -> Result<bool> {
+        let _archiving = shard.archiving.lock();
+        let (batch, sessions) = {
+            let state = shard.state.lock();
+            let waiting = state.full.iter().filter(|j| !state.stuck.contains(&j.id));
+            let batch: Vec<Arc<Journal>> = waiting.take(BATCH_JOURNALS).cloned().collect();
+            let ids: HashSet<FileId> = batch.iter().map(|j| j.id).collect();
+            let sessions = state.table.select(|f| ids.contains(&f.journal.id));
+            (batch, sessions)
+        };
+        if batch.is_empty() {
+            return Ok(false);
+        }
+        let directory = self.keyring.directory_cipher();
+        let job = archive::Job {
+            env: &self.env,
+            root: &self.dir,
+            keyring: &self.keyring,
+            directory: &directory,
+            shard: shard.index,
+            sessions,
+            level: self.options.archive_level,
+        };
+        let written = match archive::run(job) {
+            Ok(written) => written,
+            Err(Error::Corrupt(damage)) => {
+                // The damaged journal stays, and its sessions are read from it; the others go on.
+                let names_it = |j: &&Arc<Journal>| journal_name(j.id) == damage.file;
+                let Some(journal) = batch.iter().find(names_it) else {
+                    return Err(Error::Corrupt(damage));
+                };
+                shard.state.lock().stuck.insert(journal.id);
+                return Ok(true);
+            }
+            Err(e) => return Err(e),
+        };
+        self.publish_archived(shard, &batch, written)?;
+        Ok(true)
+    }
+
+    fn publish_archived(
+        &self,
+        shard: &Shard,
+        batch: &[Arc<Journal>],
+        written: Vec<archive::Written>,
+    ) -> Result<()> {
+        let ids: HashSet<FileId> = batch.iter().map(|j| j.id).collect();
+        let folder = self.dir.join(SEGMENT_DIR);
+        let disk = &self.env.disk;
+        disk.sync_dir(&folder).map_err(|e| Error::io("syncing the segments", &folder, e))?;
+        self.manifest.publish(|m| {
+            m.journals.retain(|j| !ids.contains(&j.id));
+            m.segments.extend(written.iter().map(|w| w.entry));
+        })?;
+        self.counters.archived.fetch_add(batch.len() as u64, Relaxed);
+        self.counters.segments_written.fetch_add(written.len() as u64, Relaxed);
+        let segments = written.into_iter().map(|w| SegmentInfo::new(w.entry, Some(w.places)));
+        let segments = segments.collect();
+        let mut state = shard.state.lock();
+        // Under the shard's lock a reader sees frames either in journals or in segments.
+        self.catalog.add(segments);
+        state.table.remove_frames(|f| ids.contains(&f.journal.id), true);
+        state.full.retain(|j| !ids.contains(&j.id));
+        drop(state);
+        shard.room.notify_all();
+        batch.iter().for_each(|journal| self.retire(shard, journal));
+        Ok(())
+    }
+
+    /// Recycles the file of an archived journal, or removes it where a reader still has it open or there are enough.
+    fn retire(&self, shard: &Shard, journal: &Arc<Journal>) {
+        let mut state = shard.state.lock();
+        // One count is the batch's; a replay that is under way would be another.
+        let unread = Arc::strong_count(journal) == 1;
+        let full_size = journal.filled() >= self.options.journal_bytes;
+        if unread && full_size && state.recycled.len() < RECYCLED_MAX {
+            state.recycled.push(journal.path.clone());
+        } else {
+            drop(state);
+            // A file that stays behind is removed when the store is opened again.
+            let _ = crate::journal::file::remove(&self.env, &journal.path);
+        }
+    }
+
+    /// Drops what only new sessions ask for, once segments are too old for them.
+    fn forget_places(&self) {
+        let today = day_of(self.env.clock.now_ms());
+        for by_day in self.catalog.snapshot().iter() {
+            for segment in by_day.range(..today.saturating_sub(PLACES_DAYS)).flat_map(|(_, l)| l) {
+                *segment.places.lock() = None;
+            }
+        }
+    }
+
+    /// Ends every journal that has frames, and archives all of them.
+    pub(super) fn archive_all(&self) -> Result<()> {
+        for shard in &self.shards {
+            let mut state = shard.state.lock();
+            if state.log.journal().is_some() && !state.log.is_empty() {
+                state.log.check()?;
+                state = self.end_journal(shard, state)?;
+            }
+            drop(state);
+            while self.archive_shard(shard)? {}
+        }
+        Ok(())
+    }
+}

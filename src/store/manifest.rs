@@ -1,0 +1,131 @@
+//! The manifest file: reading it, and replacing it atomically.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::crypto::{Cipher, Nonce};
+use crate::env::{Env, Mode, read_exact_at};
+use crate::error::{Damage, Error, Result};
+use crate::format::header::{
+    Codec, FILE_HEADER_BYTES, FileKind, UNIT_HEADER_BYTES, Unit, UnitKind,
+};
+use crate::format::manifest::Manifest;
+use crate::ids::FileId;
+use crate::limits::STATE_BYTES_MAX;
+
+pub(super) const MANIFEST: &str = "manifest";
+const MANIFEST_NEW: &str = "manifest.new";
+
+/// The manifest, on disk and in memory.
+pub(super) struct ManifestFile {
+    env: Env,
+    dir: PathBuf,
+    cipher: Cipher,
+    current: Mutex<Manifest>,
+    next_journal: AtomicU64,
+}
+
+impl ManifestFile {
+    /// Writes the first manifest of a store.
+    pub(super) fn create(env: Env, dir: PathBuf, cipher: Cipher, first: Manifest) -> Result<Self> {
+        let next_journal = AtomicU64::new(first.next_journal);
+        let file = Self { env, dir, cipher, current: Mutex::new(first), next_journal };
+        file.publish(|_| {})?;
+        Ok(file)
+    }
+
+    pub(super) fn open(env: Env, dir: PathBuf, cipher: Cipher) -> Result<Self> {
+        let current = read(&env, &dir, &cipher)?;
+        let next_journal = AtomicU64::new(current.next_journal);
+        Ok(Self { env, dir, cipher, current: Mutex::new(current), next_journal })
+    }
+
+    /// Reads the manifest again, for a reader of a store that another process writes.
+    pub(super) fn refresh(&self) -> Result<Manifest> {
+        let manifest = read(&self.env, &self.dir, &self.cipher)?;
+        self.current.lock().clone_from(&manifest);
+        Ok(manifest)
+    }
+
+    pub(super) fn current(&self) -> Manifest {
+        self.current.lock().clone()
+    }
+
+    /// A number for a new journal, higher than any before.
+    pub(super) fn next_journal_number(&self) -> u64 {
+        self.next_journal.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.current.lock().generation
+    }
+
+    /// Changes the manifest and makes the change durable. On an error the change is not in
+    /// effect in memory; on disk it may be, until the next one that succeeds.
+    pub(super) fn publish<T>(&self, change: impl FnOnce(&mut Manifest) -> T) -> Result<T> {
+        let mut current = self.current.lock();
+        let mut next = current.clone();
+        let outcome = change(&mut next);
+        next.generation += 1;
+        self.write(&next)?;
+        *current = next;
+        Ok(outcome)
+    }
+
+    fn write(&self, manifest: &Manifest) -> Result<()> {
+        let (mut id, mut nonce) = (FileId([0; 16]), Nonce::default());
+        let path = self.dir.join(MANIFEST);
+        let new = self.dir.join(MANIFEST_NEW);
+        let failed = |e| Error::io("writing the manifest", &path, e);
+        self.env.random.fill(&mut id.0).map_err(failed)?;
+        self.env.random.fill(&mut nonce).map_err(failed)?;
+        let mut bytes = FileKind::MANIFEST.header(id).to_vec();
+        bytes.resize(FILE_HEADER_BYTES + UNIT_HEADER_BYTES, 0);
+        manifest.encode(&mut bytes);
+        UnitKind::MANIFEST.seal(
+            Codec::Stored,
+            &self.cipher,
+            &nonce,
+            &[&id.0],
+            &mut bytes,
+            FILE_HEADER_BYTES,
+        );
+        let write = || -> io::Result<()> {
+            let file = self.env.disk.open(&new, Mode::Replace)?;
+            file.write_at(&bytes, 0)?;
+            file.sync()?;
+            self.env.disk.rename(&new, &path)?;
+            self.env.disk.sync_dir(&self.dir)
+        };
+        write().map_err(failed)
+    }
+}
+
+fn read(env: &Env, dir: &std::path::Path, cipher: &Cipher) -> Result<Manifest> {
+    let path = dir.join(MANIFEST);
+    let failed = |e| Error::io("reading the manifest", &path, e);
+    let damaged = |damage| Error::corrupt(MANIFEST, 0, damage);
+    let file = match env.disk.open(&path, Mode::Read) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(damaged(Damage::Missing)),
+        file => file.map_err(failed)?,
+    };
+    let bytes = file.len().map_err(failed)?;
+    if bytes > STATE_BYTES_MAX as u64 {
+        return Err(damaged(Damage::Malformed("size of the manifest")));
+    }
+    let mut bytes = vec![0; bytes as usize];
+    read_exact_at(&*file, &mut bytes, 0).map_err(failed)?;
+    let id = FileKind::MANIFEST.check(MANIFEST, &bytes)?;
+    let at = FILE_HEADER_BYTES as u64;
+    let unit = &mut bytes[FILE_HEADER_BYTES..];
+    let text = Unit::check(UnitKind::MANIFEST, MANIFEST, at, unit)?.open(
+        cipher,
+        &[&id.0],
+        MANIFEST,
+        at,
+    )?;
+    Manifest::decode(text).map_err(|m| damaged(Damage::Malformed(m.0)))
+}

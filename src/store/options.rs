@@ -1,0 +1,182 @@
+//! How a store is opened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::env::Env;
+use crate::error::{InputError, Result};
+use crate::journal::scan::Recovery;
+use crate::keyring::KeyProvider;
+use crate::limits::{JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, SHARDS_MAX};
+
+/// Where a store is, what opens it, and how it works.
+///
+/// Only [`shards`](Self::shards) is fixed when the store is made; everything else may differ each time it is opened.
+#[derive(Clone)]
+pub struct Options {
+    pub(crate) dir: PathBuf,
+    pub(crate) keyring: Vec<PathBuf>,
+    pub(crate) provider: Arc<dyn KeyProvider>,
+    pub(crate) env: Env,
+    pub(crate) shards: u16,
+    pub(crate) journal_bytes: u32,
+    pub(crate) journal_age_ms: u64,
+    pub(crate) fill_bytes: u32,
+    pub(crate) backlog_bytes: u64,
+    pub(crate) append_level: i32,
+    pub(crate) archive_level: i32,
+    pub(crate) cache_bytes: usize,
+    pub(crate) memory_maps: bool,
+    pub(crate) background: bool,
+    pub(crate) recovery: Recovery,
+}
+
+impl Options {
+    /// A store in `dir`, whose keyring is kept in the files `keyring`, each a mirror of the others, and wrapped by `provider`.
+    ///
+    /// Keep the mirrors on other disks than the store and than each other: losing all of them loses the data.
+    #[must_use]
+    pub fn new(
+        dir: impl Into<PathBuf>,
+        keyring: impl IntoIterator<Item = PathBuf>,
+        provider: Arc<dyn KeyProvider>,
+    ) -> Self {
+        Self {
+            dir: dir.into(),
+            keyring: keyring.into_iter().collect(),
+            provider,
+            env: Env::real(),
+            shards: 4,
+            journal_bytes: 64 << 20,
+            journal_age_ms: 3_600_000,
+            fill_bytes: 4 << 20,
+            backlog_bytes: 4 << 30,
+            append_level: 1,
+            archive_level: 6,
+            cache_bytes: 16 << 20,
+            memory_maps: false,
+            background: true,
+            recovery: Recovery::Strict,
+        }
+    }
+
+    /// Files, clock and randomness other than the operating system's.
+    #[must_use]
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = env;
+        self
+    }
+
+    /// How many journals are written side by side, 1 to 256; fixed when the store is made. Default 4.
+    ///
+    /// Appends of different sites wait for the same sync only within a shard. More shards than
+    /// processors bring nothing.
+    #[must_use]
+    pub fn shards(mut self, shards: u16) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// Size in bytes at which a journal is full and goes to the archiver, 64 KiB to 1 GiB. Default 64 MiB.
+    #[must_use]
+    pub fn journal_bytes(mut self, bytes: u32) -> Self {
+        self.journal_bytes = bytes;
+        self
+    }
+
+    /// Age in milliseconds at which a journal goes to the archiver though it is not full. Default one hour. It also goes at the end
+    /// of the day (UTC).
+    #[must_use]
+    pub fn journal_age_ms(mut self, ms: u64) -> Self {
+        self.journal_age_ms = ms;
+        self
+    }
+
+    /// How many bytes a journal is filled with zeros ahead of its frames. Default 4 MiB.
+    #[must_use]
+    pub fn fill_bytes(mut self, bytes: u32) -> Self {
+        self.fill_bytes = bytes;
+        self
+    }
+
+    /// Bytes of journals waiting for the archiver, of one shard, at which appends begin to wait for it. Default 4 GiB.
+    #[must_use]
+    pub fn backlog_bytes(mut self, bytes: u64) -> Self {
+        self.backlog_bytes = bytes;
+        self
+    }
+
+    /// zstd level of journals. Default 1: it is on the path of every append.
+    #[must_use]
+    pub fn append_level(mut self, level: i32) -> Self {
+        self.append_level = level;
+        self
+    }
+
+    /// zstd level of segments. Default 6: it runs in the background.
+    #[must_use]
+    pub fn archive_level(mut self, level: i32) -> Self {
+        self.archive_level = level;
+        self
+    }
+
+    /// Bytes of memory for indexes read from segments. Default 16 MiB.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Reads segments through memory maps. Default off: under a map, a bad sector or a file that somebody
+    /// shortens ends the process with SIGBUS, where a read returns an error. For offline tools.
+    #[must_use]
+    pub fn memory_maps(mut self, on: bool) -> Self {
+        self.memory_maps = on;
+        self
+    }
+
+    /// Whether a thread of the store rotates and archives journals. Default on; without it, call
+    /// [`Store::maintain`](crate::Store::maintain).
+    #[must_use]
+    pub fn background(mut self, on: bool) -> Self {
+        self.background = on;
+        self
+    }
+
+    /// What to do about a journal that is damaged before valid frames. Default: refuse to open.
+    #[must_use]
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = recovery;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let wrong = |name, why| Err(InputError::Option { name, why }.into());
+        if !(1..=SHARDS_MAX).contains(&self.shards) {
+            return wrong("shards", "1 to 256");
+        }
+        if !(JOURNAL_BYTES_MIN..=JOURNAL_BYTES_MAX).contains(&self.journal_bytes) {
+            return wrong("journal_bytes", "64 KiB to 1 GiB");
+        }
+        if self.fill_bytes > self.journal_bytes {
+            return wrong("fill_bytes", "at most journal_bytes");
+        }
+        for (name, level) in
+            [("append_level", self.append_level), ("archive_level", self.archive_level)]
+        {
+            if !(-7..=22).contains(&level) {
+                return wrong(name, "-7 to 22");
+            }
+        }
+        if self.keyring.is_empty() {
+            return wrong("keyring", "at least one file; two on different disks are wise");
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,429 @@
+//! Replaying a session: its chunks by sequence number, from journals and segments alike, with bounded memory.
+//!
+//! The blocks of a session lie together in each segment, so that each segment costs one read, or one for each
+//! [`READ_BYTES_MAX`] of a very large session.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use crate::chunk::Snapshot;
+use crate::error::{Damage, Error, Result};
+use crate::format::header::{Unit, UnitKind};
+use crate::format::segment::{BlockEntry, ChunkEntry, take_chunk_table};
+use crate::ids::SessionId;
+use crate::journal::read::{FrameKeys, read_frame};
+use crate::journal::table::FrameRef;
+use crate::keyring::SessionKeys;
+use crate::limits::BLOCK_PLAIN_BYTES_MAX;
+use crate::zst;
+
+use super::Site;
+use super::find::{ArchivedPart, Parts, part_file};
+
+/// Stored bytes that one read of a segment fetches at most: the bound of a replay's memory, together with one
+/// block decompressed.
+pub const READ_BYTES_MAX: usize = 8 << 20;
+
+/// A chunk as it is replayed.
+#[derive(Debug)]
+pub struct ReplayedChunk<'a> {
+    /// Its sequence number.
+    pub seq: u64,
+    /// Time of its first event, Unix milliseconds.
+    pub first_ms: u64,
+    /// Time of its last event, Unix milliseconds.
+    pub last_ms: u64,
+    /// Its events, NDJSON, byte for byte as they were appended. A replay that starts at a snapshot begins
+    /// with the snapshot's event.
+    pub events: &'a [u8],
+    /// Its snapshots, their offsets within `events`.
+    pub snapshots: Vec<Snapshot>,
+}
+
+/// A session being replayed. Drop it to stop.
+pub struct Replay {
+    site: Site,
+    id: SessionId,
+    keys: Arc<SessionKeys>,
+    sources: Vec<Source>,
+    /// The sequence number from which to replay, and the offset in that chunk.
+    from: (u32, u32),
+    until_ms: u64,
+    /// Whether the store was read again since the last chunk, because its writer had moved the frames.
+    moved: bool,
+}
+
+enum Source {
+    Live { frames: std::vec::IntoIter<FrameRef>, chunk: Option<Loaded> },
+    Archived(ArchivedSource),
+}
+
+/// A chunk in memory.
+struct Loaded {
+    entry: ChunkEntry,
+    raw: Vec<u8>,
+}
+
+struct ArchivedSource {
+    part: ArchivedPart,
+    /// The next block to decompress.
+    next: usize,
+    offset: u64,
+    /// Sealed bytes read ahead, and how many of them are used.
+    window: Vec<u8>,
+    used: usize,
+    chunks: std::vec::IntoIter<ChunkEntry>,
+    raw: Vec<u8>,
+    raw_at: usize,
+    /// The chunk last taken; it ends at `raw_at`.
+    last: Option<ChunkEntry>,
+}
+
+impl Site {
+    /// Replays a session whole.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSession`], [`Error::Erased`], [`Error::Expired`], and damage.
+    pub fn replay(&self, id: &SessionId) -> Result<Replay> {
+        let parts = self.find(id)?;
+        Replay::new(self, id, &parts, (0, 0))
+    }
+
+    /// Replays a session from the last snapshot at or before `ms`, Unix milliseconds; from its beginning if there is none.
+    ///
+    /// # Errors
+    /// As [`replay`](Self::replay).
+    pub fn replay_from(&self, id: &SessionId, ms: u64) -> Result<Replay> {
+        let parts = self.find(id)?;
+        let from = last_snapshot(&parts, ms);
+        Replay::new(self, id, &parts, from)
+    }
+}
+
+/// The chunk and offset of the last snapshot at or before a time.
+///
+/// The index of an archived session says in which chunk of its block a snapshot is, but not that chunk's number; a block
+/// whose numbers have gaps is entered at its first chunk at the latest.
+fn last_snapshot(parts: &Parts, ms: u64) -> (u32, u32) {
+    let live = parts.live.iter().flat_map(|l| &l.snapshots).map(|(seq, s)| (s.ms, *seq, s.offset));
+    let archived = parts.archived.iter().flat_map(|part| {
+        let entry = part.entry();
+        entry.blocks.iter().flat_map(move |block| {
+            block.snapshots.iter().map(move |s| {
+                let seq = nth_seq(entry.seqs.runs(), block.first_seq, s.chunk);
+                (s.ms, seq, s.offset)
+            })
+        })
+    });
+    let best = live.chain(archived).filter(|(at, ..)| *at <= ms).max();
+    best.map_or((0, 0), |(_, seq, offset)| (seq, offset))
+}
+
+/// The number of the chunk that comes `n` chunks after `first` in a set of numbers.
+fn nth_seq(runs: &[(u32, u32)], first: u32, n: u32) -> u32 {
+    let mut left = n;
+    for &(start, end) in runs.iter().filter(|r| r.1 > first) {
+        let start = start.max(first);
+        if left < end - start {
+            return start + left;
+        }
+        left -= end - start;
+    }
+    first
+}
+
+impl Replay {
+    pub(super) fn new(
+        site: &Site,
+        id: &SessionId,
+        parts: &Parts,
+        from: (u32, u32),
+    ) -> Result<Self> {
+        Ok(Self {
+            site: site.clone(),
+            id: id.clone(),
+            keys: site.keys(&parts.stamp)?,
+            sources: sources(parts, from.0),
+            from,
+            until_ms: u64::MAX,
+            moved: false,
+        })
+    }
+
+    /// Leaves out the chunks that begin after `ms`, Unix milliseconds.
+    #[must_use]
+    pub fn until(mut self, ms: u64) -> Self {
+        self.until_ms = ms;
+        self
+    }
+
+    /// The next chunk; `None` at the end.
+    ///
+    /// # Errors
+    /// Damage, and errors of the system. After one, the replay can go on only where it says so.
+    pub fn next_chunk(&mut self) -> Result<Option<ReplayedChunk<'_>>> {
+        loop {
+            let source = match self.next_source() {
+                Ok(source) => source,
+                Err(e) if self.may_have_moved(&e) => {
+                    self.find_again()?;
+                    continue;
+                }
+                Err(e) => return Err(self.site.name(e)),
+            };
+            let Some(source) = source else { return Ok(None) };
+            self.moved = false;
+            // Taking the chunk by index and borrowing it later keeps the loop free of the borrow.
+            let entry = self.sources[source].take();
+            let Some((seq, first_ms)) = entry else { continue };
+            let wanted = seq >= self.from.0 && first_ms <= self.until_ms;
+            if seq >= self.from.0 {
+                let trim = if seq == self.from.0 { self.from.1 } else { 0 };
+                self.from = (seq + 1, 0);
+                if wanted {
+                    return Ok(self.sources[source].chunk(trim));
+                }
+            }
+        }
+    }
+
+    /// Writes all events that are left; returns their bytes.
+    ///
+    /// # Errors
+    /// As [`next_chunk`](Self::next_chunk), and errors of `out`.
+    pub fn write_to(&mut self, out: &mut dyn Write) -> Result<u64, ReplayError> {
+        let mut bytes = 0;
+        while let Some(chunk) = self.next_chunk()? {
+            out.write_all(chunk.events).map_err(ReplayError::Write)?;
+            bytes += chunk.events.len() as u64;
+        }
+        Ok(bytes)
+    }
+
+    /// The source whose next chunk has the lowest number, that chunk being in memory.
+    fn next_source(&mut self) -> Result<Option<usize>> {
+        let mut best = None;
+        for (i, source) in self.sources.iter_mut().enumerate() {
+            if let Some(seq) = source.peek(&self.site, &self.keys)?
+                && best.is_none_or(|(lowest, _)| seq < lowest)
+            {
+                best = Some((seq, i));
+            }
+        }
+        Ok(best.map(|(_, i)| i))
+    }
+
+    /// Whether an error may only mean that the writer of the store archived the frames meanwhile.
+    fn may_have_moved(&self, error: &Error) -> bool {
+        self.site.inner.read_only && !self.moved && matches!(error, Error::Corrupt(_))
+    }
+
+    fn find_again(&mut self) -> Result<()> {
+        self.moved = true;
+        self.site.inner.refresh()?;
+        let parts = self.site.find(&self.id)?;
+        self.keys = self.site.keys(&parts.stamp)?;
+        self.sources = sources(&parts, self.from.0);
+        Ok(())
+    }
+}
+
+/// Why a replay could not be written out.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] Error),
+    /// The other side could not be written.
+    #[error("writing the replay: {0}")]
+    Write(io::Error),
+}
+
+fn sources(parts: &Parts, from: u32) -> Vec<Source> {
+    let live = parts.live.iter().map(|live| {
+        let at = live.frames.partition_point(|f| f.seq < from);
+        Source::Live { frames: live.frames[at..].to_vec().into_iter(), chunk: None }
+    });
+    let archived = parts.archived.iter().map(|part| {
+        let blocks = &part.entry().blocks;
+        // The last block that begins at or before the wanted number may hold it.
+        let next = blocks.partition_point(|b| b.first_seq <= from).saturating_sub(1);
+        let before: u64 = blocks[..next].iter().map(|b| u64::from(b.unit_bytes)).sum();
+        Source::Archived(ArchivedSource {
+            offset: part.entry().offset + before,
+            part: part.clone(),
+            next,
+            window: Vec::new(),
+            used: 0,
+            chunks: Vec::new().into_iter(),
+            raw: Vec::new(),
+            raw_at: 0,
+            last: None,
+        })
+    });
+    live.chain(archived).collect()
+}
+
+impl Source {
+    /// The number of the next chunk, which is brought into memory.
+    fn peek(&mut self, site: &Site, keys: &SessionKeys) -> Result<Option<u32>> {
+        match self {
+            Self::Live { frames, chunk } => {
+                // A chunk that was handed out stays until the next one is asked for.
+                if let Some(frame) = frames.as_slice().first() {
+                    let loaded = match chunk {
+                        Some(loaded) if loaded.entry.seq == frame.seq => loaded,
+                        _ => chunk.insert(load(frame, site, keys)?),
+                    };
+                    return Ok(Some(loaded.entry.seq));
+                }
+                Ok(None)
+            }
+            Self::Archived(source) => source.peek(site, keys),
+        }
+    }
+
+    /// Moves past the next chunk; returns its number and time.
+    fn take(&mut self) -> Option<(u32, u64)> {
+        match self {
+            Self::Live { frames, .. } => frames.next().map(|f| (f.seq, f.first_ms)),
+            Self::Archived(source) => {
+                let entry = source.chunks.as_slice().first()?;
+                let taken = (entry.seq, entry.first_ms);
+                source.taken();
+                Some(taken)
+            }
+        }
+    }
+
+    /// The chunk last taken, from `trim` on.
+    fn chunk(&self, trim: u32) -> Option<ReplayedChunk<'_>> {
+        let (entry, raw): (&ChunkEntry, &[u8]) = match self {
+            Self::Live { chunk, .. } => chunk.as_ref().map(|c| (&c.entry, &c.raw[..]))?,
+            Self::Archived(source) => source.last()?,
+        };
+        let snapshots = entry
+            .snapshots
+            .iter()
+            .filter(|s| s.offset >= trim)
+            .map(|s| Snapshot { offset: s.offset - trim, ms: s.ms })
+            .collect();
+        Some(ReplayedChunk {
+            seq: entry.seq.into(),
+            first_ms: entry.first_ms,
+            last_ms: entry.last_ms,
+            events: raw.get(trim as usize..)?,
+            snapshots,
+        })
+    }
+}
+
+fn load(frame: &FrameRef, site: &Site, keys: &SessionKeys) -> Result<Loaded> {
+    let frame_keys = FrameKeys {
+        site: site.site.handle(),
+        envelope: site.site.envelope(),
+        session: keys.cipher(),
+    };
+    let mut raw = Vec::new();
+    let e = read_frame(frame, frame_keys, &mut raw)?;
+    let entry = ChunkEntry {
+        seq: e.seq,
+        first_ms: e.first_ms,
+        last_ms: e.last_ms,
+        raw_bytes: e.raw_bytes,
+        events: e.events,
+        snapshots: e.snapshots,
+    };
+    Ok(Loaded { entry, raw })
+}
+
+impl ArchivedSource {
+    fn peek(&mut self, site: &Site, keys: &SessionKeys) -> Result<Option<u32>> {
+        loop {
+            if let Some(entry) = self.chunks.as_slice().first() {
+                return Ok(Some(entry.seq));
+            }
+            let Some(block) = self.part.entry().blocks.get(self.next).cloned() else {
+                return Ok(None);
+            };
+            self.read_ahead(site, &block)?;
+            self.load_block(site, keys, &block)?;
+        }
+    }
+
+    fn taken(&mut self) {
+        if let Some(entry) = self.chunks.next() {
+            self.raw_at += entry.raw_bytes as usize;
+            self.last = Some(entry);
+        }
+    }
+
+    fn last(&self) -> Option<(&ChunkEntry, &[u8])> {
+        let entry = self.last.as_ref()?;
+        let from = self.raw_at.checked_sub(entry.raw_bytes as usize)?;
+        Some((entry, self.raw.get(from..self.raw_at)?))
+    }
+
+    /// Reads the next block and as many after it as fit into one read.
+    fn read_ahead(&mut self, site: &Site, block: &BlockEntry) -> Result<()> {
+        if self.window.len() - self.used >= block.unit_bytes as usize {
+            return Ok(());
+        }
+        let mut bytes = 0usize;
+        for block in &self.part.entry().blocks[self.next..] {
+            let with = bytes + block.unit_bytes as usize;
+            if bytes > 0 && with > READ_BYTES_MAX {
+                break;
+            }
+            bytes = with;
+        }
+        if block.unit_bytes as usize > BLOCK_PLAIN_BYTES_MAX {
+            return Err(self.damaged(Damage::Malformed("block bytes")));
+        }
+        let segments = &site.inner.segments;
+        segments.read(&self.part.segment.entry, self.offset, bytes, &mut self.window)?;
+        self.used = 0;
+        Ok(())
+    }
+
+    fn load_block(&mut self, site: &Site, keys: &SessionKeys, block: &BlockEntry) -> Result<()> {
+        let name = part_file(&self.part);
+        let offset = self.offset;
+        let unit = &mut self.window[self.used..self.used + block.unit_bytes as usize];
+        let tag = self.part.found.entry().tag;
+        let context: [&[u8]; 4] = [
+            &site.site.handle().0,
+            &tag.0,
+            &block.first_seq.to_le_bytes(),
+            &block.chunks.to_le_bytes(),
+        ];
+        let text = Unit::check(UnitKind::BLOCK, &name, offset, unit)?.open(
+            keys.cipher(),
+            &context,
+            &name,
+            offset,
+        )?;
+        let malformed = |field| Error::corrupt(&name, offset, Damage::Malformed(field));
+        let (table, frame) = take_chunk_table(text).map_err(|m| malformed(m.0))?;
+        let raw_bytes: u64 = table.iter().map(|c| u64::from(c.raw_bytes)).sum();
+        if raw_bytes != u64::from(block.raw_bytes)
+            || raw_bytes > BLOCK_PLAIN_BYTES_MAX as u64
+            || table.len() != block.chunks as usize
+        {
+            return Err(malformed("chunk table"));
+        }
+        self.raw.clear();
+        self.raw_at = 0;
+        zst::unpack(frame, raw_bytes as usize, &mut self.raw).map_err(|m| malformed(m.0))?;
+        self.chunks = table.into_iter();
+        self.last = None;
+        self.used += block.unit_bytes as usize;
+        self.offset += u64::from(block.unit_bytes);
+        self.next += 1;
+        Ok(())
+    }
+
+    fn damaged(&self, damage: Damage) -> Error {
+        Error::corrupt(&part_file(&self.part), self.offset, damage)
+    }
+}

@@ -1,0 +1,214 @@
+//! What an open store consists of: shards with their logs and tables, and the catalog of segments.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::format::manifest::SegmentEntry;
+use crate::ids::{FileId, SiteHandle};
+use crate::journal::file::Journal;
+use crate::journal::log::{HasLog, Log};
+use crate::journal::table::Table;
+use crate::keyring::Keyring;
+use crate::segment::reader::Segments;
+
+use super::manifest::ManifestFile;
+use super::options::Options;
+
+/// An open store.
+pub(super) struct Inner {
+    pub(super) env: Env,
+    pub(super) dir: PathBuf,
+    pub(super) options: Options,
+    pub(super) keyring: Keyring,
+    pub(super) manifest: ManifestFile,
+    pub(super) segments: Segments,
+    pub(super) catalog: Catalog,
+    pub(super) shards: Vec<Shard>,
+    pub(super) counters: Counters,
+    pub(super) read_only: bool,
+    pub(super) closed: AtomicBool,
+    /// Wakes the background thread.
+    pub(super) wake: Option<crossbeam::channel::Sender<()>>,
+    /// The lock against a second writer, held while the store is open.
+    pub(super) _lock: Option<Box<dyn Send + Sync>>,
+}
+
+/// One shard.
+pub(super) struct Shard {
+    pub(super) index: u16,
+    pub(super) state: Mutex<ShardState>,
+    /// Held by whoever archives this shard.
+    pub(super) archiving: Mutex<()>,
+    /// Signalled when the archiver has made room.
+    pub(super) room: Condvar,
+}
+
+/// What a shard's lock guards.
+pub(super) struct ShardState {
+    pub(super) log: Log,
+    pub(super) table: Table,
+    /// Journals that take no more frames, oldest first.
+    pub(super) full: Vec<Arc<Journal>>,
+    /// A journal made ahead, published and empty.
+    pub(super) standby: Option<Arc<Journal>>,
+    /// Files of archived journals, to be written over.
+    pub(super) recycled: Vec<PathBuf>,
+    /// Journals that the archiver could not read; they stay, and their sessions are read from them.
+    pub(super) stuck: HashSet<FileId>,
+}
+
+impl HasLog for ShardState {
+    fn log(&mut self) -> &mut Log {
+        &mut self.log
+    }
+
+    fn forget_pending(&mut self, durable: u32) {
+        if let Some(journal) = self.log.journal() {
+            let id = journal.id;
+            self.table.remove_frames(|f| f.journal.id == id && f.offset >= durable, false);
+        }
+    }
+}
+
+impl Shard {
+    pub(super) fn new(index: u16, fill_bytes: u32) -> Self {
+        let state = ShardState {
+            log: Log::new(index, fill_bytes),
+            table: Table::default(),
+            full: Vec::new(),
+            standby: None,
+            recycled: Vec::new(),
+            stuck: HashSet::new(),
+        };
+        Self { index, state: Mutex::new(state), archiving: Mutex::new(()), room: Condvar::new() }
+    }
+}
+
+impl ShardState {
+    /// Bytes of the journals that wait for the archiver and that it can read.
+    pub(super) fn backlog_bytes(&self) -> u64 {
+        let waiting = self.full.iter().filter(|j| !self.stuck.contains(&j.id));
+        waiting.map(|j| u64::from(j.durable())).sum()
+    }
+}
+
+/// What was counted since the store was opened.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) appended: AtomicU64,
+    pub(super) duplicates: AtomicU64,
+    pub(super) raw_bytes: AtomicU64,
+    pub(super) archived: AtomicU64,
+    pub(super) segments_written: AtomicU64,
+    pub(super) salvaged_bytes: AtomicU64,
+    /// Whether the last round of background work ended in an error.
+    pub(super) maintenance_failed: AtomicBool,
+}
+
+/// A segment that is alive.
+pub(super) struct SegmentInfo {
+    pub(super) entry: SegmentEntry,
+    /// The upper halves of its sessions' places, sorted, where this process wrote it and it is young: a
+    /// new session asks every young segment whether it is there already.
+    pub(super) places: Mutex<Option<Box<[u32]>>>,
+}
+
+impl SegmentInfo {
+    pub(super) fn new(entry: SegmentEntry, places: Option<Box<[u32]>>) -> Arc<Self> {
+        Arc::new(Self { entry, places: Mutex::new(places) })
+    }
+
+    /// Whether a session at this place may be in the segment.
+    pub(super) fn may_hold(&self, place: u64) -> bool {
+        let upper = (place >> 32) as u32;
+        self.places.lock().as_ref().is_none_or(|places| places.binary_search(&upper).is_ok())
+    }
+}
+
+/// The segments of each shard by start day, replaced as a whole when it changes.
+pub(super) type SegmentList = Vec<BTreeMap<u32, Vec<Arc<SegmentInfo>>>>;
+
+/// The live segments.
+pub(super) struct Catalog {
+    list: RwLock<Arc<SegmentList>>,
+}
+
+impl Catalog {
+    pub(super) fn new(shards: u16, segments: impl IntoIterator<Item = Arc<SegmentInfo>>) -> Self {
+        let mut list: SegmentList = (0..shards).map(|_| BTreeMap::new()).collect();
+        segments.into_iter().for_each(|s| add(&mut list, s));
+        Self { list: RwLock::new(Arc::new(list)) }
+    }
+
+    /// The segments as they are now; later changes do not touch what is returned.
+    pub(super) fn snapshot(&self) -> Arc<SegmentList> {
+        Arc::clone(&self.list.read())
+    }
+
+    pub(super) fn add(&self, segments: Vec<Arc<SegmentInfo>>) {
+        let mut list = self.list.write();
+        let list = Arc::make_mut(&mut list);
+        segments.into_iter().for_each(|s| add(list, s));
+    }
+
+    /// Takes over the segments of a manifest; those that are known stay what they are.
+    pub(super) fn replace(&self, entries: &[SegmentEntry]) {
+        let mut list = self.list.write();
+        let mut known: std::collections::HashMap<FileId, Arc<SegmentInfo>> = list
+            .iter()
+            .flat_map(|days| days.values().flatten())
+            .map(|s| (s.entry.id, Arc::clone(s)))
+            .collect();
+        let mut next: SegmentList = list.iter().map(|_| BTreeMap::new()).collect();
+        for entry in entries {
+            let info = known.remove(&entry.id).unwrap_or_else(|| SegmentInfo::new(*entry, None));
+            add(&mut next, info);
+        }
+        *list = Arc::new(next);
+    }
+}
+
+fn add(list: &mut SegmentList, segment: Arc<SegmentInfo>) {
+    // A shard beyond the list is refused when the manifest is decoded.
+    if let Some(days) = list.get_mut(usize::from(segment.entry.shard)) {
+        days.entry(segment.entry.day).or_default().push(segment);
+    }
+}
+
+impl Inner {
+    /// The shard of a site: fixed by its handle, and so by chance.
+    pub(super) fn shard(&self, site: SiteHandle) -> &Shard {
+        let hash = u64::from_le_bytes(*site.0.first_chunk().unwrap_or(&[0; 8]));
+        &self.shards[(hash % self.shards.len() as u64) as usize]
+    }
+
+    pub(super) fn check_writable(&self) -> Result<()> {
+        if self.closed.load(Relaxed) {
+            Err(Error::Closed)
+        } else if self.read_only {
+            Err(Error::ReadOnly)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(wake) = &self.wake {
+            // A wake-up that is waiting already is enough.
+            let _ = wake.try_send(());
+        }
+    }
+
+    pub(super) fn random_id(&self) -> Result<[u8; 16]> {
+        let mut id = [0; 16];
+        let random = self.env.random.fill(&mut id);
+        random.map_err(|e| Error::io("drawing an id", &self.dir, e))?;
+        Ok(id)
+    }
+}

@@ -1,0 +1,231 @@
+//! Verifying a store: every segment's digest, every index, every block; every frame of every journal.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Damage, Error, Result};
+use crate::format::header::{FILE_HEADER_BYTES, FileKind};
+use crate::journal::scan::{Recovery, scan};
+use crate::segment::writer::{SEGMENT_DIR, segment_name};
+
+use super::find::{ArchivedPart, Parts, visible};
+use super::state::SegmentInfo;
+use super::{Replay, Site, Store};
+
+/// How deep to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Depth {
+    /// Files are there and have the digests that the manifest names: no key of any site is used.
+    Digests,
+    /// Also every index is opened, and every block and frame decrypted, decompressed and compared with its index.
+    #[default]
+    Content,
+}
+
+/// What a verification looked at and found.
+#[derive(Debug, Default)]
+pub struct Verification {
+    /// Segments looked at.
+    pub segments: u64,
+    /// Journals looked at.
+    pub journals: u64,
+    /// Session parts whose content was read.
+    pub sessions: u64,
+    /// Chunks read.
+    pub chunks: u64,
+    /// NDJSON bytes read.
+    pub raw_bytes: u64,
+    /// Bytes of files whose digest was computed.
+    pub digested_bytes: u64,
+    /// Sessions that cannot be read because they were erased or have expired.
+    pub unreadable: u64,
+    /// Damage, each as the error that reading there would meet.
+    pub damage: Vec<Error>,
+}
+
+/// Bytes of a file that are digested at a time.
+const DIGEST_BYTES: usize = 1 << 20;
+
+impl Store {
+    /// Verifies the store. `progress` is told the bytes of files done and of all.
+    ///
+    /// # Errors
+    /// Only errors that make going on senseless; damage is listed in what is returned.
+    pub fn verify(&self, depth: Depth, mut progress: impl FnMut(u64, u64)) -> Result<Verification> {
+        let mut found = Verification::default();
+        let segments = self.inner.catalog.snapshot();
+        let all: Vec<Arc<SegmentInfo>> =
+            segments.iter().flat_map(|days| days.values().flatten()).cloned().collect();
+        let total: u64 = all.iter().map(|s| s.entry.bytes).sum();
+        let mut done = 0;
+        for segment in &all {
+            found.segments += 1;
+            let sound = self.digest(segment, &mut found);
+            let outcome = match sound {
+                Ok(()) if depth == Depth::Content => self.verify_segment(segment, &mut found),
+                outcome => outcome,
+            };
+            found.note(outcome)?;
+            done += segment.entry.bytes;
+            progress(done, total);
+        }
+        self.verify_journals(depth, &mut found)?;
+        Ok(found)
+    }
+
+    fn digest(&self, segment: &Arc<SegmentInfo>, found: &mut Verification) -> Result<()> {
+        let entry = &segment.entry;
+        let name = segment_name(entry.id);
+        let mut digest = Sha256::new();
+        let mut buf = Vec::new();
+        let mut at = 0;
+        while at < entry.bytes {
+            let bytes = (entry.bytes - at).min(DIGEST_BYTES as u64);
+            self.inner.segments.read(entry, at, bytes as usize, &mut buf)?;
+            if at == 0 {
+                let head = buf.get(..FILE_HEADER_BYTES).unwrap_or(&buf);
+                if FileKind::SEGMENT.check(&name, head)? != entry.id {
+                    return Err(Error::corrupt(&name, 0, Damage::Swapped));
+                }
+            }
+            digest.update(&buf);
+            at += bytes;
+        }
+        found.digested_bytes += entry.bytes;
+        if <[u8; 32]>::from(digest.finalize()) == entry.digest {
+            return Ok(());
+        }
+        // Where exactly, the content may tell; that it is damaged is certain.
+        match self.verify_segment(segment, &mut Verification::default()) {
+            Err(exact) => Err(exact),
+            Ok(()) => Err(Error::corrupt(&name, 0, Damage::Rot)),
+        }
+    }
+
+    fn verify_segment(&self, segment: &Arc<SegmentInfo>, found: &mut Verification) -> Result<()> {
+        let directory = self.inner.segments.directory(&segment.entry)?;
+        for entry in &directory.sites {
+            let Some(site) = self.inner.keyring.site_by_handle(&entry.site) else {
+                found.unreadable += entry.sessions;
+                continue;
+            };
+            let site = Site { inner: Arc::clone(&self.inner), site };
+            site.verify_in(segment, found).map_err(|e| site.name(e))?;
+        }
+        Ok(())
+    }
+
+    fn verify_journals(&self, depth: Depth, found: &mut Verification) -> Result<()> {
+        for shard in &self.inner.shards {
+            let (journals, sessions) = {
+                let state = shard.state.lock();
+                let mut journals = state.full.clone();
+                journals.extend(state.log.journal().cloned());
+                let sessions: Vec<_> = match depth {
+                    Depth::Digests => Vec::new(),
+                    Depth::Content => state
+                        .table
+                        .iter()
+                        .filter_map(|(site, live)| Some((site, visible(live)?)))
+                        .collect(),
+                };
+                (journals, sessions)
+            };
+            for journal in journals {
+                found.journals += 1;
+                let cut = journal.durable().into();
+                let scanned = scan(&journal, cut, Recovery::Strict, |_, _, _| Ok(()));
+                let outcome = scanned.and_then(|s| {
+                    if s.end == journal.durable() {
+                        return Ok(());
+                    }
+                    Err(Error::corrupt(&journal.name, s.end.into(), Damage::BeforeValidFrames))
+                });
+                found.note(outcome)?;
+            }
+            for (handle, live) in sessions {
+                let Some(site) = self.inner.keyring.site_by_handle(&handle) else {
+                    found.unreadable += 1;
+                    continue;
+                };
+                let site = Site { inner: Arc::clone(&self.inner), site };
+                let Some(parts) = Parts::new(Some(live), Vec::new()) else { continue };
+                let outcome = site.verify_parts(&parts, found);
+                found.note(outcome.map_err(|e| site.name(e)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Site {
+    /// Reads everything that a segment holds of the site.
+    fn verify_in(&self, segment: &Arc<SegmentInfo>, found: &mut Verification) -> Result<()> {
+        let segments = &self.inner.segments;
+        let key = self.index_key();
+        let Some(index) = segments.index(&segment.entry, key)? else { return Ok(()) };
+        for number in 0..index.root.pages.len() {
+            let page = segments.page(&segment.entry, key, &index, number)?;
+            for at in 0..page.len() {
+                let entry = &page[at];
+                let by_tag = segments.session(&segment.entry, key, entry.start_ms, entry.tag)?;
+                if by_tag.is_none() {
+                    let name = segment_name(segment.entry.id);
+                    let missing = Damage::Malformed("tag page");
+                    return Err(Error::corrupt(&name, entry.offset, missing));
+                }
+                let found_entry = crate::segment::reader::Found { page: Arc::clone(&page), at };
+                let part = ArchivedPart { segment: Arc::clone(segment), found: found_entry };
+                if let Some(parts) = Parts::new(None, vec![part]) {
+                    let outcome = self.verify_parts(&parts, found);
+                    found.note(outcome.map_err(|e| self.name(e)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a session and compares it with what its index says.
+    fn verify_parts(&self, parts: &Parts, found: &mut Verification) -> Result<()> {
+        let info = match self.describe(parts) {
+            Err(Error::Erased | Error::Expired { .. }) => {
+                found.unreadable += 1;
+                return Ok(());
+            }
+            info => info?,
+        };
+        found.sessions += 1;
+        let mut replay = Replay::new(self, &info.id, parts, (0, 0))?;
+        let (mut chunks, mut raw_bytes) = (0u32, 0u64);
+        while let Some(chunk) = replay.next_chunk()? {
+            chunks += 1;
+            raw_bytes += chunk.events.len() as u64;
+        }
+        found.chunks += u64::from(chunks);
+        found.raw_bytes += raw_bytes;
+        if (chunks, raw_bytes) == (info.chunks, info.raw_bytes) {
+            return Ok(());
+        }
+        Err(Error::corrupt(SEGMENT_DIR, 0, Damage::Malformed("counts of a session")))
+    }
+}
+
+impl Verification {
+    /// Lists damage; any other error ends the verification.
+    fn note(&mut self, outcome: Result<()>) -> Result<()> {
+        match outcome {
+            Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
+                self.damage.push(e);
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether nothing was found.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.damage.is_empty()
+    }
+}
