@@ -43,13 +43,6 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         }
         self.new_weight += weight;
     }
-
-    /// Forgets the keys for which `gone` holds.
-    pub(crate) fn remove_if(&mut self, gone: impl Fn(&K) -> bool) {
-        self.old.retain(|k, _| !gone(k));
-        self.new.retain(|k, _| !gone(k));
-        self.new_weight = self.new.values().map(|(_, w)| w).sum();
-    }
 }
 
 #[cfg(test)]
@@ -67,7 +60,5 @@ mod tests {
         assert_eq!(cache.get(&50), None);
         cache.put(1000, 7, 11);
         assert_eq!(cache.get(&1000), None, "too heavy to keep");
-        cache.remove_if(|k| *k == 0);
-        assert_eq!(cache.get(&0), None);
     }
 }

@@ -50,7 +50,7 @@ pub const INDEX_UNIT_BYTES_MAX: usize = 64 << 20;
 pub const STATE_BYTES_MAX: usize = 1 << 30;
 
 /// Cleartext of a block in bytes from which it ends before the next playable stretch.
-pub const BLOCK_BYTES_TARGET: usize = 1 << 20;
+pub const BLOCK_BYTES_TARGET: usize = 4 << 20;
 
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;

@@ -25,4 +25,6 @@ pub(crate) use aead::{Cipher, NONCE_BYTES, Nonce, Suite, TAG_BYTES};
 pub(crate) use kdf::{Key, hmac, hmac_parts, kdf, kdf2};
 
 /// The most messages one session key may seal; see the argument above.
-pub(crate) const SEALS_PER_KEY_MAX: u64 = 1 << 20;
+const SEALS_PER_KEY_MAX: u64 = 1 << 20;
+// Frames, blocks, and as many again for archiving that crashes interrupted.
+const _: () = assert!(4 * crate::limits::SEQUENCE_MAX <= SEALS_PER_KEY_MAX);

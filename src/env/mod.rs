@@ -154,6 +154,7 @@ pub trait File: Send + Sync {
     ///
     /// # Errors
     /// The system's.
+    #[allow(clippy::len_without_is_empty, reason = "a file is not a collection")]
     fn len(&self) -> io::Result<u64>;
 }
 

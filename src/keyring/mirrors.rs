@@ -9,9 +9,9 @@
 //!
 //! # Why a crash leaves a whole generation
 //!
-//! A copy is replaced by renaming a synced file over it, so at each path there is an old or a new generation, whole. The
-//! mirrors are written one after the other, and only when all are written does the caller hear of it. A crash
-//! before that leaves the new generation in the first of them or in none, and the next open takes whichever is newest.
+//! A copy is replaced by renaming a synced file over it, so at each path there is an old or a new generation, whole.
+//! The mirrors are written one after the other, and only when all are written does the caller hear of it. A crash
+//! before that leaves the new generation in the first of them or in none; the next open takes what is newest.
 
 use std::cmp::Reverse;
 use std::io;

@@ -66,7 +66,7 @@ impl Walk {
             *byte ^= key;
         }
         self.state = INITIAL;
-        compress256(&mut self.state, &[self.block]);
+        compress256(&mut self.state, std::slice::from_ref(&self.block));
     }
 
     /// Hashes the block after that, of `len` bytes, and the end that SHA-256 puts behind it.
@@ -76,7 +76,7 @@ impl Walk {
         self.block[len] = 0x80;
         let bits = 8 * (BLOCK_BYTES + len) as u64;
         self.block[BLOCK_BYTES - 8..].copy_from_slice(&bits.to_be_bytes());
-        compress256(&mut self.state, &[self.block]);
+        compress256(&mut self.state, std::slice::from_ref(&self.block));
     }
 }
 

@@ -99,12 +99,6 @@ impl Segments {
         }
     }
 
-    /// Forgets a segment that is no longer alive.
-    pub(crate) fn forget(&self, id: FileId) {
-        self.cache.lock().remove_if(|k| k.0 == id);
-        self.files.lock().remove_if(|k| *k == id);
-    }
-
     fn source(&self, segment: &SegmentEntry) -> Result<Source> {
         if let Some(source) = self.files.lock().get(&segment.id) {
             return Ok(source);
@@ -194,7 +188,7 @@ impl Segments {
         let bytes = unit_bytes(&name, at, footer.directory_bytes)?;
         let mut unit = if at >= tail_from {
             let from = (at - tail_from) as usize;
-            tail[from..from + bytes].to_vec()
+            tail.split_off(from).into_iter().take(bytes).collect()
         } else {
             let mut unit = Vec::new();
             self.read(segment, at, bytes, &mut unit)?;

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use crate::env::{Env, Locking};
 use crate::error::{Damage, Error, Result};
 use crate::format::manifest::Manifest;
-use crate::ids::{SessionId, SiteId, StoreId, check_retention};
+use crate::ids::{SessionId, SiteId, StoreId};
 use crate::journal::file::JOURNAL_DIR;
 use crate::keyring::Keyring;
 use crate::segment::reader::Segments;
@@ -208,8 +208,10 @@ impl Store {
     /// # Errors
     /// [`Error::SiteExists`], and [`Error::Input`] for a retention class out of range.
     pub fn add_site(&self, id: SiteId, retention_days: u32) -> Result<Site> {
-        let sites = self.add_sites([(id, retention_days)])?;
-        sites.into_iter().next().ok_or(Error::Closed)
+        self.inner.check_writable()?;
+        let now_ms = self.inner.env.clock.now_ms();
+        let site = self.inner.keyring.add_site(id, retention_days, now_ms)?;
+        Ok(Site { inner: Arc::clone(&self.inner), site })
     }
 
     /// Adds many sites at once: all of them or none.
@@ -219,9 +221,6 @@ impl Store {
     pub fn add_sites(&self, sites: impl IntoIterator<Item = (SiteId, u32)>) -> Result<Vec<Site>> {
         self.inner.check_writable()?;
         let sites: Vec<(SiteId, u32)> = sites.into_iter().collect();
-        for (_, days) in &sites {
-            check_retention(*days)?;
-        }
         let now_ms = self.inner.env.clock.now_ms();
         let added = self.inner.keyring.add_sites(sites, now_ms)?;
         let open = |site| Site { inner: Arc::clone(&self.inner), site };
