@@ -8,8 +8,8 @@ mod count;
 #[allow(unsafe_code)]
 mod map;
 mod real;
-// SIM
-// pub mod sim;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 use std::io;
 use std::path::Path;
