@@ -20,11 +20,11 @@ impl Packer {
         Ok(Self(compressor))
     }
 
-    /// For large blocks: the whole window of a browser, and matches from far back.
+    /// For large blocks: the whole window of a browser. Long-distance matching was tried and took more space, not
+    /// less: a block hardly exceeds the window.
     pub(crate) fn for_blocks(level: i32) -> std::io::Result<Self> {
         let mut compressor = Compressor::new(level)?;
         compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG_MAX))?;
-        compressor.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
         Ok(Self(compressor))
     }
 

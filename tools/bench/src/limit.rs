@@ -26,7 +26,6 @@ pub(crate) fn compressor(level: i32, blocks: bool) -> std::io::Result<Compressor
     let mut compressor = Compressor::new(level)?;
     if blocks {
         compressor.set_parameter(CParameter::WindowLog(23))?;
-        compressor.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
     }
     Ok(compressor)
 }

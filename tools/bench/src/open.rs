@@ -71,7 +71,7 @@ pub(crate) fn after_kill(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Milliseconds to read and checksum the files of a folder: the limit of any recovery.
+/// Milliseconds to read the files of a folder: the limit of any recovery that looks at all of them.
 fn read_ms(dir: &std::path::Path) -> Result<f64> {
     let failed = |e| BenchError::Io(dir.to_owned(), e);
     let start = Instant::now();

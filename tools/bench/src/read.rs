@@ -69,7 +69,7 @@ pub(crate) fn replay(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
 /// The corpus in blocks as the engine cuts them, packed and sealed.
 fn sealed_blocks(bench: &Bench<'_>) -> Result<Vec<(usize, Vec<u8>)>> {
     let failed = |e| BenchError::Io("memory".into(), e);
-    let mut compressor = limit::compressor(3, true).map_err(failed)?;
+    let mut compressor = limit::compressor(5, true).map_err(failed)?;
     let cipher = limit::cipher();
     let mut sealed = Vec::new();
     for session in &bench.corpus.sessions {
