@@ -1,6 +1,7 @@
 //! What a recorder uploads at once, and what is said of a session when it starts.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::error::InputError;
 use crate::ids::{SessionId, VisitorId};
@@ -13,7 +14,7 @@ use crate::limits::{
 ///
 /// The events are NDJSON: each line one JSON object, ended by a line feed. They are kept byte for byte. The engine
 /// checks the shape of each line (valid UTF-8, `{` first, `}` last), not the grammar within.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Chunk<'a> {
     /// The place of the chunk in its session, from 0. It makes appends idempotent: a second
     /// chunk with the same number is dropped.
@@ -26,6 +27,19 @@ pub struct Chunk<'a> {
     pub events: Cow<'a, [u8]>,
     /// Where playable stretches begin, in order of their offsets.
     pub snapshots: Vec<Snapshot>,
+}
+
+// What visitors did and who they are must not reach a log through `{:?}`.
+impl fmt::Debug for Chunk<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chunk {{ seq: {}, bytes: {} }}", self.seq, self.events.len())
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session {{ kind: {:?}, attributes: {} }}", self.kind, self.attributes.len())
+    }
 }
 
 /// The beginning of a playable stretch: of the Meta event that a full snapshot follows, or of the full snapshot itself where
@@ -140,7 +154,7 @@ impl Kind {
 }
 
 /// A session as the recorder names it, given with every append; what it says is stamped when the first chunk arrives.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Session {
     pub(crate) id: SessionId,
     pub(crate) visitor: Option<VisitorId>,

@@ -89,6 +89,11 @@ pub enum Error {
         shard: u16,
     },
 
+    /// A new manifest could not be put in place for certain. What was acknowledged stays readable and durable; journals and
+    /// segments do not change any more until the store is opened again.
+    #[error("the manifest could not be replaced for certain; reopen the store")]
+    ManifestUnsure,
+
     /// The disk is full. Nothing was written; reading, retention and erasing still work.
     #[error("the disk is full: {doing}")]
     DiskFull {

@@ -115,40 +115,45 @@ fn what_was_read_once_after_a_kill_survives_a_power_cut() {
 #[test]
 fn at_every_operation_of_recovery_and_again() {
     let counts = Counts::default();
-    let world = World::new(9);
-    // Die in mid-life, with journals, segments and deferred chunks about.
-    world.disk.crash_at(world.disk.operations() + 75);
-    assert!(world.live(9, 4).is_err());
-    let ledger = world.ledger.lock().clone();
-    for way in 0..12u64 {
-        let first = world.disk.crash_image(Survival::Random(way));
-        for n in 0.. {
-            let dying = first.crash_image(Survival::Everything);
-            dying.crash_at(dying.operations() + n);
-            let opened = world.open(&dying, 500 + n);
-            if let Ok(store) = opened {
-                // Also in the middle of archiving what was recovered.
-                let _ = store.archive();
-            }
-            let crashed = dying.crashed();
-            dying.heal();
-            counts.points.fetch_add(1, Relaxed);
-            for (what, image) in images(&dying, way * 100 + n, 8) {
-                counts.images.fetch_add(1, Relaxed);
-                let told = format!("way {way}, operation {n} of recovery, {what}");
-                let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    let store = world.check(&image, 900_000 + n, &ledger);
-                    if n.is_multiple_of(4) {
-                        world.send_again(&store, &ledger);
-                    }
-                }));
-                assert!(checked.is_ok(), "{told}");
-            }
-            if !crashed {
-                break;
-            }
+    for die_at in [60, 85, 110] {
+        let world = World::new(9);
+        // Die in mid-life, with journals, segments and deferred chunks about.
+        world.disk.crash_at(world.disk.operations() + die_at);
+        assert!(world.live(9, 4).is_err());
+        for way in 0..6 {
+            crash_in_recovery(&world, way, &counts);
         }
     }
     let (points, images) = counts.print("recovery");
     assert!(points > 100 && images > 1_000, "{points} {images}");
+}
+
+/// Opens an image of a dead machine and lets it die again, at every operation of its recovery.
+fn crash_in_recovery(world: &World, way: u64, counts: &Counts) {
+    let ledger = world.ledger.lock().clone();
+    let first = world.disk.crash_image(Survival::Random(way));
+    for n in 0.. {
+        let dying = first.crash_image(Survival::Everything);
+        dying.crash_at(dying.operations() + n);
+        if let Ok(store) = world.open(&dying, 500 + n) {
+            // Also in the middle of archiving what was recovered.
+            let _ = store.archive();
+        }
+        let crashed = dying.crashed();
+        dying.heal();
+        counts.points.fetch_add(1, Relaxed);
+        for (what, image) in images(&dying, way * 100 + n, 8) {
+            counts.images.fetch_add(1, Relaxed);
+            let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let store = world.check(&image, 900_000 + n, &ledger);
+                if n.is_multiple_of(4) {
+                    world.send_again(&store, &ledger);
+                }
+            }));
+            assert!(checked.is_ok(), "way {way}, operation {n} of recovery, {what}");
+        }
+        if !crashed {
+            return;
+        }
+    }
 }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use crate::crypto::Cipher;
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Damage, Error, Result};
 use crate::format::manifest::SegmentEntry;
 use crate::format::segment::{ChunkEntry, SessionEntry};
 use crate::ids::{FileId, SiteHandle, day_of, expiry_day};
 use crate::journal::read::{FrameKeys, read_frame};
 use crate::journal::table::Live;
 use crate::keyring::{Keyring, SessionKeys, Site};
-use crate::segment::writer::{SegmentClass, SegmentWriter, SessionBlocks};
+use crate::segment::writer::{SegmentClass, SegmentWriter, SessionBlocks, segment_name};
 use crate::seqset::SeqSet;
 
 /// What is to be archived.
@@ -46,13 +46,23 @@ pub(crate) fn run(mut job: Job<'_>) -> Result<Vec<Written>> {
     };
     let mut sessions = std::mem::take(&mut job.sessions);
     sessions.sort_by_key(|(site, live)| (class(live), *site, live.stamp.start_ms, live.stamp.tag));
-    sessions
-        .chunk_by(|a, b| class(&a.1) == class(&b.1))
-        .filter_map(|group| {
-            let class = class(&group.first()?.1);
-            write_segment(&job, class, group).transpose()
-        })
-        .collect()
+    let mut written = Vec::new();
+    for group in sessions.chunk_by(|a, b| class(&a.1) == class(&b.1)) {
+        let Some((_, first)) = group.first() else { continue };
+        match write_segment(&job, class(first), group) {
+            Ok(segment) => written.extend(segment),
+            Err(e) => {
+                // Nothing names these files yet; left behind, they would fill the disk at each attempt.
+                written.iter().for_each(|w| remove(&job, w));
+                return Err(e);
+            }
+        }
+    }
+    Ok(written)
+}
+
+fn remove(job: &Job<'_>, written: &Written) {
+    let _ = job.env.disk.remove(&job.root.join(segment_name(written.entry.id)));
 }
 
 /// Writes one segment; `None` if none of the sessions can be read by anyone any more.
@@ -105,6 +115,11 @@ fn write_session(
     keys: &SessionKeys,
 ) -> Result<()> {
     let stamp = &live.stamp;
+    if !keys.commits_to(&stamp.commitment) {
+        let first = live.frames.first();
+        let (name, at) = first.map_or(("", 0), |f| (&*f.journal.name, u64::from(f.offset)));
+        return Err(Error::corrupt(name, at, Damage::Commitment));
+    }
     let mut blocks = SessionBlocks::new(SessionEntry {
         tag: stamp.tag,
         visitor: stamp.visitor,
@@ -120,8 +135,8 @@ fn write_session(
         offset: 0,
         blocks: Box::default(),
     });
-    let frame_keys =
-        FrameKeys { site: site.handle(), envelope: site.envelope(), session: keys.cipher() };
+    let (tag, start_ms) = (stamp.tag, stamp.start_ms);
+    let frame_keys = FrameKeys { site, tag, start_ms, session: keys.cipher() };
     let mut raw = Vec::new();
     for frame in &live.frames {
         raw.clear();

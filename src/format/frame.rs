@@ -165,6 +165,13 @@ pub(crate) struct FrameCiphers<'a> {
 }
 
 impl SealedFrame {
+    /// Bytes that a frame of this envelope and this packed content takes.
+    pub(crate) fn bytes_of(envelope: &Envelope, packed_bytes: usize) -> usize {
+        let mut plain = Vec::with_capacity(256);
+        envelope.encode(&mut plain);
+        (ENVELOPE_AT + plain.len() + packed_bytes + 2 * TAG_BYTES).next_multiple_of(FRAME_ALIGN)
+    }
+
     /// Seals a chunk for the journal `journal`. `packed` is its zstd frame.
     pub(crate) fn seal(
         journal: FileId,
@@ -222,6 +229,17 @@ fn header_crc(journal: FileId, offset: u32, header: &[u8]) -> u32 {
     crc.finalize()
 }
 
+/// The mark that ends a journal: a header without a body. Its `durable` is its own offset, so whoever finds it knows
+/// that everything before it had been synced.
+pub(crate) fn end_mark(journal: FileId, offset: u32) -> [u8; FRAME_HEADER_BYTES] {
+    let mut mark = [0; FRAME_HEADER_BYTES];
+    mark[..8].copy_from_slice(&UnitKind::FRAME.common(Codec::Stored));
+    mark[16..20].copy_from_slice(&offset.to_le_bytes());
+    let crc = header_crc(journal, offset, &mark);
+    mark[36..].copy_from_slice(&crc.to_le_bytes());
+    mark
+}
+
 /// The header of a frame, its checksum being right.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FrameHeader {
@@ -246,9 +264,9 @@ impl FrameHeader {
             return None;
         }
         let (envelope_bytes, payload_bytes) = (word(8) as usize, word(12) as usize);
-        if !(TAG_BYTES..=ENVELOPE_BYTES_MAX).contains(&envelope_bytes)
-            || !(TAG_BYTES..=PAYLOAD_BYTES_MAX).contains(&payload_bytes)
-        {
+        let is_frame = (TAG_BYTES..=ENVELOPE_BYTES_MAX).contains(&envelope_bytes)
+            && (TAG_BYTES..=PAYLOAD_BYTES_MAX).contains(&payload_bytes);
+        if !is_frame && (envelope_bytes, payload_bytes) != (0, 0) {
             return None;
         }
         let mut common = [0; UNIT_COMMON_BYTES];
@@ -259,13 +277,24 @@ impl FrameHeader {
         Some(Self { common, envelope_bytes, payload_bytes, durable, nonce, body_crc })
     }
 
+    /// Whether this is the mark that ends a journal.
+    pub(crate) fn is_end(&self) -> bool {
+        self.envelope_bytes == 0
+    }
+
     /// Bytes of the whole frame, padding included.
     pub(crate) fn frame_bytes(&self) -> usize {
+        if self.is_end() {
+            return FRAME_HEADER_BYTES;
+        }
         (ENVELOPE_AT + self.envelope_bytes + self.payload_bytes).next_multiple_of(FRAME_ALIGN)
     }
 
     /// Whether the body's checksum is right. `frame` begins with the header.
     pub(crate) fn body_is_whole(&self, frame: &[u8]) -> bool {
+        if self.is_end() {
+            return true;
+        }
         let end = ENVELOPE_AT + self.envelope_bytes + self.payload_bytes;
         let padding = frame.get(end..self.frame_bytes());
         padding.is_some_and(|p| p.iter().all(|&b| b == 0))

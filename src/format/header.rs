@@ -151,7 +151,6 @@ pub(crate) fn associated(common: &[u8], context: &[&[u8]]) -> Vec<u8> {
 
 /// A unit whose header and checksums are right; the seal is yet to be broken.
 pub(crate) struct Unit<'a> {
-    pub(crate) codec: Codec,
     common: [u8; UNIT_COMMON_BYTES],
     nonce: Nonce,
     body: &'a mut [u8],
@@ -179,7 +178,11 @@ impl<'a> Unit<'a> {
         if crc32fast::hash(body) != header.body_crc {
             return Err(Error::corrupt(file, offset, Damage::Rot));
         }
-        Ok(Self { codec: header.codec, common: header.common, nonce: header.nonce, body })
+        let codec = if kind == UnitKind::BLOCK { Codec::Zstd } else { Codec::Stored };
+        if header.codec != codec {
+            return Err(unsupported(file, "codec of this unit", header.codec as u64));
+        }
+        Ok(Self { common: header.common, nonce: header.nonce, body })
     }
 
     /// Decrypts in place.
@@ -199,7 +202,7 @@ impl<'a> Unit<'a> {
 
 /// What a unit's header says, its own checksum being right.
 pub(crate) struct UnitHeader {
-    pub(crate) codec: Codec,
+    codec: Codec,
     pub(crate) body_bytes: usize,
     common: [u8; UNIT_COMMON_BYTES],
     body_crc: u32,

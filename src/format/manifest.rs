@@ -13,6 +13,8 @@ pub(crate) struct Manifest {
     pub(crate) generation: u64,
     pub(crate) shards: u16,
     pub(crate) next_journal: u64,
+    /// The highest generation of the keyring that the store has seen.
+    pub(crate) keyring_generation: u64,
     pub(crate) journals: Vec<JournalEntry>,
     pub(crate) segments: Vec<SegmentEntry>,
 }
@@ -51,6 +53,7 @@ impl Manifest {
         out.put_u64(self.generation);
         out.put_u16(self.shards);
         out.put_u64(self.next_journal);
+        out.put_u64(self.keyring_generation);
         out.put_varint(self.journals.len() as u64);
         for j in &self.journals {
             out.put(&j.id.0);
@@ -79,6 +82,7 @@ impl Manifest {
         let generation = take.u64("generation")?;
         let shards = take.u16("shards")?;
         let next_journal = take.u64("next journal")?;
+        let keyring_generation = take.u64("keyring generation")?;
         let count = take.count(JOURNAL_ENTRY_BYTES, "journals")?;
         let journals = (0..count)
             .map(|_| {
@@ -100,7 +104,10 @@ impl Manifest {
         {
             return Err(Malformed("shard"));
         }
-        Ok(Self { store, generation, shards, next_journal, journals, segments })
+        if shards == 0 {
+            return Err(Malformed("shards"));
+        }
+        Ok(Self { store, generation, shards, next_journal, keyring_generation, journals, segments })
     }
 }
 
@@ -178,6 +185,7 @@ mod tests {
             generation: 3,
             shards: 2,
             next_journal: 8,
+            keyring_generation: 2,
             journals: vec![journal],
             segments: vec![segment; 3],
         };

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::crypto::{Cipher, Nonce};
 use crate::env::{Disk, Env, File, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
-use crate::format::frame::FRAMES_FROM;
+use crate::format::frame::{FRAMES_FROM, end_mark};
 use crate::format::header::{
     Codec, FILE_HEADER_BYTES, FileKind, UNIT_HEADER_BYTES, Unit, UnitKind,
 };
@@ -21,6 +21,8 @@ use crate::ids::FileId;
 pub(crate) const JOURNAL_DIR: &str = "journal";
 /// Name ending of a journal.
 pub(crate) const JOURNAL_SUFFIX: &str = ".rvj";
+/// Largest journal file: what it may be rotated at, one frame, the zeros ahead of it, and room to spare.
+const FILE_BYTES_MAX: u32 = 3 << 30;
 /// Zeros are written in pieces of this size: one buffer, whatever the step of filling.
 const ZERO_PIECE_BYTES: usize = 1 << 20;
 
@@ -124,7 +126,9 @@ impl Journal {
             .map_err(|e| Error::io("reading the journal", &path, e))?;
         let head = parse_head(&name, id, &mut page, &cipher)?;
         let filled = u32::try_from(bytes)
-            .map_err(|_| Error::corrupt(&name, 0, Damage::Malformed("journal length")))?;
+            .ok()
+            .filter(|&bytes| bytes <= FILE_BYTES_MAX)
+            .ok_or_else(|| Error::corrupt(&name, 0, Damage::Malformed("journal length")))?;
         let (durable, filled) = (AtomicU32::new(FRAMES_FROM), Mutex::new(filled));
         Ok(Self { id, head, name, path, cipher, file, durable, filled })
     }
@@ -169,6 +173,28 @@ impl Journal {
     /// Makes what was written durable. A failure is final: the caller poisons the shard.
     pub(crate) fn sync(&self) -> Result<()> {
         self.file.sync().map_err(|e| Error::io("syncing the journal", &self.path, e))
+    }
+
+    /// Writes the mark that ends the journal at `end`, and syncs it.
+    pub(crate) fn write_end(&self, end: u32) -> Result<()> {
+        self.write(&end_mark(self.id, end), end, 0)?;
+        self.sync()
+    }
+
+    /// Writes the bytes from `from` to `to` again as they are, and syncs them.
+    ///
+    /// After a failed sync the system shows bytes that it has not written and does not mean to write; a
+    /// sync alone would pass over them.
+    pub(crate) fn write_again(&self, disk: &dyn Disk, from: u32, to: u32) -> Result<()> {
+        let bytes = self.read(from, to - from)?;
+        let doing = "recovering the journal";
+        let file =
+            disk.open(&self.path, Mode::Write).map_err(|e| Error::io(doing, &self.path, e))?;
+        let write = || -> io::Result<()> {
+            file.write_at(&bytes, from.into())?;
+            file.sync()
+        };
+        write().map_err(|e| Error::io(doing, &self.path, e))
     }
 
     /// Gives back the zeros after `end`, when no more frames will come.

@@ -20,6 +20,9 @@ use super::file::Journal;
 /// A group is closed at this size: it bounds the memory of a shard and the time of a write.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 
+/// Memory of a group that is kept for the next one.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+
 /// A leader gathers no more than this many members: syncs are rare enough then, and whoever does not belong to the
 /// group goes on compressing while it is synced.
 const GATHER_MEMBERS_MAX: u32 = 16;
@@ -55,6 +58,10 @@ pub(crate) struct Log {
     /// Whether the last group had more than one member.
     company: bool,
     poisoned: bool,
+    /// Whether the forming group, or the one in flight, has members that do not wait.
+    deferred: [bool; 2],
+    /// Whether deferred frames were voided and nobody has been told.
+    deferred_lost: bool,
     pub(crate) counts: LogCounts,
 }
 
@@ -87,12 +94,24 @@ impl Log {
             in_flight: None,
             company: false,
             poisoned: false,
+            deferred: [false; 2],
+            deferred_lost: false,
             counts: LogCounts::default(),
         }
     }
 
     pub(crate) fn journal(&self) -> Option<&Arc<Journal>> {
         self.journal.as_ref()
+    }
+
+    /// Notes that a member of the forming group does not wait for it.
+    pub(crate) fn defer(&mut self) {
+        self.deferred[0] = true;
+    }
+
+    /// Whether deferred frames were lost to a full disk since this was last asked.
+    pub(crate) fn take_deferred_lost(&mut self) -> bool {
+        std::mem::take(&mut self.deferred_lost)
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
@@ -196,6 +215,7 @@ fn lead<'a, S: HasLog>(mutex: &'a Mutex<S>, mut state: MutexGuard<'a, S>) -> Mut
     let group = Arc::clone(&state.log().group);
     let Some(journal) = state.log().journal.clone() else {
         // Nothing can have been joined, so there is nothing to wait for.
+        state.log().group = Arc::default();
         let _ = group.result.set(Ok(()));
         return state;
     };
@@ -208,6 +228,7 @@ fn lead<'a, S: HasLog>(mutex: &'a Mutex<S>, mut state: MutexGuard<'a, S>) -> Mut
     log.group = Arc::clone(&next);
     log.company = log.members > 1;
     log.members = 0;
+    log.deferred = [false, log.deferred[0]];
     let (end, fill_bytes) = (log.tail, log.fill_bytes);
     drop(state);
 
@@ -231,6 +252,7 @@ fn lead<'a, S: HasLog>(mutex: &'a Mutex<S>, mut state: MutexGuard<'a, S>) -> Mut
     }
     let log = state.log();
     batch.clear();
+    batch.shrink_to(SPARE_BYTES_MAX);
     log.spare = batch;
     log.in_flight = None;
     let _ = group.result.set(result);
@@ -261,6 +283,8 @@ fn abandon<S: HasLog>(state: &mut S, failure: Failure, start: u32) {
     state.forget_pending(start);
     let log = state.log();
     log.poisoned |= failure == Failure::Poisoned;
+    log.deferred_lost |= log.deferred != [false; 2];
+    log.deferred = [false; 2];
     log.tail = start;
     log.buffer.clear();
     log.members = 0;

@@ -3,7 +3,8 @@
 use crate::crypto::Cipher;
 use crate::error::{Damage, Error, Result};
 use crate::format::frame::{Envelope, FrameHeader, FramePlace};
-use crate::ids::SiteHandle;
+use crate::ids::SessionTag;
+use crate::keyring::Site;
 use crate::zst;
 
 use super::table::FrameRef;
@@ -11,8 +12,9 @@ use super::table::FrameRef;
 /// The keys with which the frames of one session are read.
 #[derive(Clone, Copy)]
 pub(crate) struct FrameKeys<'a> {
-    pub(crate) site: SiteHandle,
-    pub(crate) envelope: &'a Cipher,
+    pub(crate) site: &'a Site,
+    pub(crate) tag: SessionTag,
+    pub(crate) start_ms: u64,
     pub(crate) session: &'a Cipher,
 }
 
@@ -30,8 +32,15 @@ pub(crate) fn read_frame(
         .ok_or_else(|| corrupt(Damage::Rot))?;
     let place =
         FramePlace { file: &journal.name, journal: journal.id, offset: frame.offset.into() };
-    let (envelope, plain) = header.open_envelope(&place, keys.site, &bytes, keys.envelope)?;
-    let packed = header.open_payload(&place, keys.site, &plain, &mut bytes, keys.session)?;
+    let site = keys.site.handle();
+    let cipher = keys.site.envelope(journal.id);
+    let (envelope, plain) = header.open_envelope(&place, site, &bytes, &cipher)?;
+    // The table remembers which chunk stands here; another one was put in its place.
+    let expected = (keys.tag, keys.start_ms, frame.seq, frame.first_ms);
+    if expected != (envelope.tag, envelope.start_ms, envelope.seq, envelope.first_ms) {
+        return Err(corrupt(Damage::Swapped));
+    }
+    let packed = header.open_payload(&place, site, &plain, &mut bytes, keys.session)?;
     zst::unpack(packed, envelope.raw_bytes as usize, raw)
         .map_err(|m| corrupt(Damage::Malformed(m.0)))?;
     Ok(envelope)

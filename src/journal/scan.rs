@@ -24,6 +24,10 @@ pub(crate) struct Scanned {
     pub(crate) frames: u64,
     /// The end of the last valid frame.
     pub(crate) end: u32,
+    /// The highest offset before which a frame says that everything is durable.
+    pub(crate) durable: u32,
+    /// Whether the journal was ended in order: then nothing after its last frame was lost.
+    pub(crate) ended: bool,
     /// Bytes skipped in salvage, before valid frames.
     pub(crate) skipped_bytes: u64,
 }
@@ -65,20 +69,37 @@ impl Window<'_> {
         Ok(header.body_is_whole(frame).then_some((header, frame)))
     }
 
-    /// The next offset at or after `from` where the magic of a frame stands.
+    /// What is in memory from `offset` on, or as much as fits where that is too little for a header.
+    fn from(&mut self, offset: u32) -> Result<Option<&[u8]>> {
+        let end = self.from + self.bytes.len() as u32;
+        let inside = (self.from..end).contains(&offset)
+            && (end == self.limit || (end - offset) as usize >= FRAME_HEADER_BYTES);
+        if inside {
+            return Ok(Some(&self.bytes[(offset - self.from) as usize..]));
+        }
+        let len = WINDOW_BYTES.min(self.limit.saturating_sub(offset) as usize);
+        if len < FRAME_HEADER_BYTES { Ok(None) } else { self.at(offset, len) }
+    }
+
+    /// The next offset at or after `from`, on the frames' alignment, where the magic of a frame stands.
     fn next_magic(&mut self, mut from: u32) -> Result<Option<u32>> {
-        let magic = UnitKind::FRAME.0;
-        while from.saturating_add(FRAME_HEADER_BYTES as u32) <= self.limit {
-            let len = WINDOW_BYTES.min((self.limit - from) as usize);
-            let Some(bytes) = self.at(from, len)? else { break };
-            let found = memchr::memmem::find_iter(bytes, magic).find(|i| i % FRAME_ALIGN == 0);
+        while let Some(bytes) = self.from(from)? {
+            let found = memchr::memmem::find_iter(bytes, UnitKind::FRAME.0)
+                .find(|i| (from as usize + i).is_multiple_of(FRAME_ALIGN));
             if let Some(i) = found {
                 return Ok(Some(from + i as u32));
             }
-            // Windows are multiples of the alignment, so no aligned magic straddles two of them.
-            from += (len.next_multiple_of(FRAME_ALIGN)) as u32;
+            // The last bytes may hold the beginning of a magic: they are looked at again with what follows.
+            let seen = (bytes.len() - (FRAME_HEADER_BYTES - 1).min(bytes.len() - 1)) as u32;
+            from = (from + seen).next_multiple_of(FRAME_ALIGN as u32);
         }
         Ok(None)
+    }
+
+    /// Forgets what was read, so that the file is read again.
+    fn forget(&mut self) {
+        self.bytes.clear();
+        self.from = 0;
     }
 }
 
@@ -95,16 +116,26 @@ pub(crate) fn scan(
     let filled = journal.filled();
     let limit = if cut == NO_CUT { filled } else { cut.min(filled.into()) as u32 };
     let mut window = Window { journal, limit, from: 0, bytes: Vec::new() };
-    let mut scanned = Scanned { end: FRAMES_FROM, ..Scanned::default() };
+    let mut scanned = Scanned { end: FRAMES_FROM, durable: FRAMES_FROM, ..Scanned::default() };
     let mut at = FRAMES_FROM;
     loop {
         while let Some((header, frame)) = window.frame(at)? {
+            if header.is_end() {
+                scanned.ended = true;
+                return Ok(scanned);
+            }
             visit(at, &header, frame)?;
+            scanned.durable = scanned.durable.max(header.durable);
             at += header.frame_bytes() as u32;
             scanned.frames += 1;
             scanned.end = at;
         }
         let Some(next) = frame_that_proves_damage(&mut window, at)? else { return Ok(scanned) };
+        // Another process may be writing: what proves damage now may be younger than what was read at this point.
+        window.forget();
+        if window.frame(at)?.is_some() {
+            continue;
+        }
         if recovery == Recovery::Strict {
             return Err(Error::corrupt(&journal.name, at.into(), Damage::BeforeValidFrames));
         }

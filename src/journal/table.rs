@@ -80,7 +80,7 @@ impl Live {
 
     /// Whether a frame in this journal carries the identity: the first one does.
     pub(crate) fn is_in(&self, journal: &Arc<Journal>) -> bool {
-        self.frames.iter().any(|f| Arc::ptr_eq(&f.journal, journal))
+        self.frames.iter().rev().any(|f| Arc::ptr_eq(&f.journal, journal))
     }
 
     /// The frames that a crash could no longer take back.
@@ -113,12 +113,13 @@ impl Table {
         self.sites.values().map(|s| s.by_start.len()).sum()
     }
 
-    /// The newest session at this place of a site's tree.
-    pub(crate) fn at_place(&self, site: SiteHandle, place: u64) -> Option<&Live> {
-        let sessions = self.sites.get(&site)?;
-        let (_, start, tag) =
-            sessions.by_place.range(..=(place, u64::MAX, SessionTag([0xff; 16]))).next_back()?;
-        sessions.by_start.get(&(*start, *tag)).filter(|live| live.stamp.tag.place() == place)
+    /// The sessions at this place of a site's tree, the newest first.
+    pub(crate) fn at_place(&self, site: SiteHandle, place: u64) -> impl Iterator<Item = &Live> {
+        let range = (place, 0, SessionTag([0; 16]))..=(place, u64::MAX, SessionTag([0xff; 16]));
+        self.sites.get(&site).into_iter().flat_map(move |sessions| {
+            let keys = sessions.by_place.range(range.clone()).rev();
+            keys.filter_map(|(_, start, tag)| sessions.by_start.get(&(*start, *tag)))
+        })
     }
 
     pub(crate) fn get(&self, site: SiteHandle, key: (u64, SessionTag)) -> Option<&Live> {

@@ -131,9 +131,6 @@ impl Outer {
         let at = self.wrapped.end;
         let mut body = Zeroizing::new(bytes[at..].to_vec());
         let unit = Unit::check(UnitKind::KEYRING, file, at as u64, &mut body)?;
-        if unit.codec != Codec::Stored {
-            return Err(unsupported(file, "codec of a keyring", unit.codec as u64));
-        }
         let context = &bytes[..WRAPPED_AT];
         let plain = unit.open(&Cipher::new(&data_key.0), &[context], file, at as u64)?;
         let malformed = |what| Error::corrupt(file, at as u64, Damage::Malformed(what));

@@ -205,7 +205,7 @@ pub(super) fn parent(path: &Path) -> &Path {
 }
 
 /// Makes a directory and those above it, and makes their names durable.
-pub(super) fn make_dir(env: &Env, dir: &Path) -> Result<()> {
+pub(crate) fn make_dir(env: &Env, dir: &Path) -> Result<()> {
     let failed = |e| Error::io("make the directory", dir, e);
     let mut missing = Vec::new();
     for above in dir.ancestors().filter(|d| !d.as_os_str().is_empty()) {

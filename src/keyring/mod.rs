@@ -6,6 +6,7 @@
 mod file;
 mod key_file;
 mod mirrors;
+pub(crate) use mirrors::make_dir;
 mod passphrase;
 mod provider;
 mod session;

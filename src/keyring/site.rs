@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use super::tree::{SITE_DEPTH, Tree};
 use crate::crypto::{Cipher, Key, hmac, hmac_parts, kdf};
 use crate::format::codec::{Malformed, Put, Take};
-use crate::ids::{SessionId, SessionTag, SiteHandle, SiteId, VisitorId, VisitorTag};
+use crate::ids::{FileId, SessionId, SessionTag, SiteHandle, SiteId, VisitorId, VisitorTag};
 use crate::limits::{RETENTION_DAYS_MAX, SITE_ID_BYTES_MAX};
 
 /// Fewest bytes of a site in the keyring: an id of one character and a tree without nodes.
@@ -27,7 +27,7 @@ pub(crate) struct Site {
 }
 
 struct Derived {
-    envelope: Cipher,
+    envelope: Key,
     index: Cipher,
     session_tag: Key,
     visitor_tag: Key,
@@ -88,9 +88,9 @@ impl Site {
         })
     }
 
-    /// Seals the envelopes of frames.
-    pub(crate) fn envelope(&self) -> &Cipher {
-        &self.derived().envelope
+    /// Seals the envelopes of the site's frames in one journal.
+    pub(crate) fn envelope(&self, journal: FileId) -> Cipher {
+        Cipher::new(&kdf(&self.derived().envelope, "reelvault/journal envelope", &journal.0))
     }
 
     /// Seals the pages of the site's index in a segment.
@@ -107,7 +107,7 @@ impl Site {
         self.derived.get_or_init(|| {
             let derive = |label| kdf(&self.key, label, &[]);
             Box::new(Derived {
-                envelope: Cipher::new(&derive("reelvault/envelope")),
+                envelope: derive("reelvault/envelope"),
                 index: Cipher::new(&derive("reelvault/index")),
                 session_tag: derive("reelvault/session tag"),
                 visitor_tag: derive("reelvault/visitor tag"),

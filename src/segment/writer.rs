@@ -26,6 +26,8 @@ pub(crate) const SEGMENT_SUFFIX: &str = ".rvs";
 const WRITE_BYTES: usize = 4 << 20;
 /// A session page ends at this size: small enough to decrypt for one session, large enough for a listing.
 const PAGE_BYTES: usize = 32 << 10;
+/// Snapshots of a block that its index lists: to start at one of so many is near enough, and it bounds the index.
+const BLOCK_SNAPSHOTS_MAX: usize = 64;
 /// Entries of a tag page.
 const TAG_PAGE_ENTRIES: usize = 4096;
 
@@ -122,7 +124,7 @@ impl<'a> SegmentWriter<'a> {
         })
     }
 
-    /// Adds a chunk to a session; chunks come by sequence number.
+    /// Adds a chunk to a session; chunks come by rising sequence number.
     pub(crate) fn chunk(
         &mut self,
         site: SiteHandle,
@@ -131,6 +133,7 @@ impl<'a> SegmentWriter<'a> {
         chunk: ChunkEntry,
         raw: &[u8],
     ) -> Result<()> {
+        debug_assert!(session.chunks.last().is_none_or(|before| before.seq < chunk.seq));
         let playable = !chunk.snapshots.is_empty() && session.raw.len() >= BLOCK_BYTES_TARGET;
         if playable || session.raw.len() + raw.len() > BLOCK_BYTES_MAX {
             self.block(site, session, cipher)?;
@@ -171,6 +174,7 @@ impl<'a> SegmentWriter<'a> {
             .flat_map(|(c, chunk)| {
                 c.snapshots.iter().map(move |s| BlockSnapshot { ms: s.ms, chunk, offset: s.offset })
             })
+            .take(BLOCK_SNAPSHOTS_MAX)
             .collect();
         session.blocks.push(BlockEntry {
             unit_bytes: (self.out.len() - from) as u32,
@@ -212,8 +216,9 @@ impl<'a> SegmentWriter<'a> {
             index.visitors.push((prefix(&entry.visitor.0), page));
         }
         index.sessions += 1;
-        // An entry's size is close to this; the page's size need not be exact.
-        index.page_bytes += 160 + 24 * entry.blocks.len();
+        let mut encoded = Vec::new();
+        entry.encode(&mut encoded);
+        index.page_bytes += encoded.len();
         index.page.push(entry);
         if index.page_bytes >= PAGE_BYTES {
             index.end_page();

@@ -63,11 +63,16 @@ impl From<&FrameRef> for Position {
 /// Pending bytes of appends that do not wait, at which the appender writes them itself.
 const DEFERRED_BYTES_MAX: usize = 4 << 20;
 
+/// In place of the key commitment of a session whose key has not been derived yet.
+const NEW: [u8; 32] = [0; 32];
+
 /// The session a chunk belongs to, as far as it is known.
 struct Target {
     stamp: Stamp,
     archived: SeqSet,
     keys: Arc<SessionKeys>,
+    /// The shard's epoch before anything was looked up.
+    epoch: u64,
 }
 
 impl Site {
@@ -111,7 +116,8 @@ impl Site {
 
     /// The session of a chunk: live, archived, or one that begins with it.
     fn target(&self, session: &Session, chunk: &Chunk<'_>) -> Result<Target> {
-        let known = self.find_for_append(&session.id, chunk.first_ms)?;
+        let epoch = self.inner.shard(self.site.handle()).state.lock().epoch;
+        let known = self.find_for_append(&session.id, chunk.first_ms, epoch)?;
         let (stamp, archived) = match known {
             Some(known) => known,
             None => (self.new_stamp(session, chunk)?, SeqSet::default()),
@@ -129,7 +135,7 @@ impl Site {
         }
         let keys = self.inner.keyring.session_keys(&self.site, &stamp.tag, expiry_day)?;
         let stamp = self.complete(stamp, &keys, session)?;
-        Ok(Target { stamp, archived, keys })
+        Ok(Target { stamp, archived, keys, epoch })
     }
 
     fn new_stamp(&self, session: &Session, chunk: &Chunk<'_>) -> Result<Stamp> {
@@ -138,7 +144,7 @@ impl Site {
             start_ms: chunk.first_ms,
             tag,
             visitor: self.site.visitor_tag(session.visitor.as_ref()),
-            commitment: [0; 32],
+            commitment: NEW,
             attempt,
             kind: session.kind,
             retention_days: session.retention_days.unwrap_or(self.site.retention_days()),
@@ -146,10 +152,13 @@ impl Site {
         })
     }
 
-    /// Checks the key commitment of a session that is known, or fills in what needs the key of a new one.
+    /// Checks the key commitment of a session that is known, or fills in what needs the key of a new one. A session
+    /// whose identity was lost with a damaged frame gets it back.
     fn complete(&self, mut stamp: Stamp, keys: &SessionKeys, session: &Session) -> Result<Stamp> {
-        if stamp.identity.is_some() {
+        if stamp.commitment != NEW {
             self.check_commitment(keys, &stamp.commitment)?;
+        }
+        if stamp.identity.is_some() {
             return Ok(stamp);
         }
         let mut nonce = Nonce::default();
@@ -179,35 +188,30 @@ impl Site {
         let handle = self.site.handle();
         let shard = inner.shard(handle);
         let key = (target.stamp.start_ms, target.stamp.tag);
-        let (journal, carries_identity) = {
-            let state = inner.journal_with_room(shard, packed.len() + 512)?;
+        let mut envelope = self.envelope(target, chunk, events);
+        let bytes_max = SealedFrame::bytes_of(&envelope, packed.len());
+        let journal = {
+            let state = inner.journal_with_room(shard, bytes_max)?;
             let Some(journal) = state.log.journal().cloned() else { return Ok(Joined::Again) };
-            let in_journal = state.table.get(handle, key).is_some_and(|l| l.is_in(&journal));
-            (journal, !in_journal)
+            if state.table.get(handle, key).is_some_and(|l| l.is_in(&journal)) {
+                // A frame before this one carries it.
+                envelope.identity = None;
+            }
+            journal
         };
-        let envelope = self.envelope(target, chunk, events, carries_identity);
         let mut nonce = Nonce::default();
         inner.fill_random(&mut nonce)?;
         let ciphers = FrameCiphers {
             journal: &journal.cipher,
-            envelope: self.site.envelope(),
+            envelope: &self.site.envelope(journal.id),
             session: target.keys.cipher(),
         };
         let frame = SealedFrame::seal(journal.id, handle, &envelope, packed, &ciphers, &nonce);
 
         let mut state = shard.state.lock();
         state.log.check()?;
-        // Closing, rotation or another first chunk of the session may have come between.
         inner.check_writable()?;
-        let same_journal = state.log.journal().is_some_and(|j| Arc::ptr_eq(j, &journal));
-        let live = state.table.at_place(handle, key.1.place());
-        let same_session = live.is_none_or(|l| {
-            let apart = l.stamp.start_ms.abs_diff(key.0) > SESSION_SPAN_MS_MAX;
-            (l.stamp.start_ms, l.stamp.tag) == key || (l.stamp.tag == key.1 && apart)
-        });
-        let identified = carries_identity || live.is_some_and(|l| l.is_in(&journal));
-        let room = state.log.has_room(frame.len(), inner.options.journal_bytes);
-        if !(same_journal && same_session && identified && room) {
+        if !self.still_holds(target, &journal, &envelope, &state, frame.len()) {
             return Ok(Joined::Again);
         }
         if let Some(known) = state.table.get(handle, key).and_then(|l| l.has(envelope.seq)) {
@@ -234,10 +238,12 @@ impl Site {
         let Some((_, group)) = state.log.join(frame) else { return Ok(Joined::Again) };
         match durability {
             Durability::Synced => wait(&shard.state, state, &group)?,
-            Durability::Deferred if state.log.pending_bytes() >= DEFERRED_BYTES_MAX => {
-                wait(&shard.state, state, &group)?;
+            Durability::Deferred => {
+                state.log.defer();
+                if state.log.pending_bytes() >= DEFERRED_BYTES_MAX {
+                    wait(&shard.state, state, &group)?;
+                }
             }
-            Durability::Deferred => drop(state),
         }
         inner.counters.appended.fetch_add(1, Relaxed);
         inner.counters.raw_bytes.fetch_add(chunk.events.len() as u64, Relaxed);
@@ -245,13 +251,36 @@ impl Site {
         Ok(Joined::Done(Appended { position, stored_bytes, duplicate: false }))
     }
 
-    fn envelope(
+    /// Whether what was sealed may still join: rotation, archiving, closing, or another first chunk of
+    /// the session may have come between.
+    fn still_holds(
         &self,
         target: &Target,
-        chunk: &Chunk<'_>,
-        events: u32,
-        carries_identity: bool,
-    ) -> Envelope {
+        journal: &Arc<Journal>,
+        envelope: &Envelope,
+        state: &ShardState,
+        frame_bytes: usize,
+    ) -> bool {
+        let handle = self.site.handle();
+        let (start_ms, tag) = (target.stamp.start_ms, target.stamp.tag);
+        let same_journal = state.log.journal().is_some_and(|j| Arc::ptr_eq(j, journal));
+        let other_began = state.table.at_place(handle, tag.place()).any(|l| {
+            let other = &l.stamp;
+            (other.start_ms, other.tag) != (start_ms, tag)
+                && (other.tag != tag || other.start_ms.abs_diff(start_ms) <= SESSION_SPAN_MS_MAX)
+        });
+        let known = state.table.get(handle, (start_ms, tag));
+        let identified =
+            envelope.identity.is_some() || known.is_some_and(|live| live.is_in(journal));
+        state.epoch == target.epoch
+            && same_journal
+            // A session that is known goes on beside another of the same id.
+            && (known.is_some() || !other_began)
+            && identified
+            && state.log.has_room(frame_bytes, self.inner.options.journal_bytes)
+    }
+
+    fn envelope(&self, target: &Target, chunk: &Chunk<'_>, events: u32) -> Envelope {
         let stamp = &target.stamp;
         Envelope {
             tag: stamp.tag,
@@ -259,7 +288,7 @@ impl Site {
             commitment: stamp.commitment,
             attempt: stamp.attempt,
             kind: stamp.kind,
-            identity: stamp.identity.clone().filter(|_| carries_identity),
+            identity: stamp.identity.clone(),
             retention_days: stamp.retention_days,
             start_ms: stamp.start_ms,
             seq: chunk.seq as u32,
@@ -315,7 +344,9 @@ impl Inner {
             if state.log.has_room(bytes, self.options.journal_bytes) {
                 return Ok(state);
             }
-            if self.wake.is_some() && state.backlog_bytes() >= self.options.backlog_bytes {
+            // An archiver that cannot work, on a full disk say, makes no room: then the append fails by itself.
+            let works = self.background && !self.counters.maintenance_failed.load(Relaxed);
+            if works && state.backlog_bytes() >= self.options.backlog_bytes {
                 self.wake();
                 shard.room.wait(&mut state);
                 continue;
@@ -337,9 +368,10 @@ impl Inner {
                 Some(standby) => standby,
                 None => {
                     let recycled = state.recycled.pop();
-                    self.new_journal(shard, recycled)?
+                    self.new_journal(shard, recycled, self.options.fill_bytes)?
                 }
             };
+            state.begun_ms = self.env.clock.now_ms();
             state.log.switch(Some(next));
         }
         if before.is_some() {
@@ -365,6 +397,8 @@ impl Inner {
         if state.log.journal().map(|j| j.id) == before
             && let Some(old) = state.log.switch(None)
         {
+            // All frames are durable without the mark; it only lets later rot at the end be seen as such.
+            let _ = old.write_end(old.durable());
             state.full.push(old);
         }
         Ok(state)
@@ -375,6 +409,7 @@ impl Inner {
         &self,
         shard: &Shard,
         recycled: Option<PathBuf>,
+        fill_bytes: u32,
     ) -> Result<Arc<Journal>> {
         let id = FileId(self.random_id()?);
         let mut nonce = Nonce::default();
@@ -396,7 +431,7 @@ impl Inner {
                 cipher: self.keyring.journal_cipher(&id),
                 nonce,
                 recycled,
-                fill_bytes: self.options.fill_bytes,
+                fill_bytes,
             },
         )?;
         self.manifest.publish(|m| {

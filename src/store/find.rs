@@ -101,31 +101,38 @@ impl Site {
         &self,
         id: &SessionId,
         ms: u64,
+        epoch: u64,
     ) -> Result<Option<(Stamp, SeqSet)>> {
         let handle = self.site.handle();
         let shard = self.inner.shard(handle);
         let near = |start_ms: u64| start_ms.abs_diff(ms) <= SESSION_SPAN_MS_MAX;
         for attempt in 0..ATTEMPTS_MAX {
             let tag = self.site.session_tag(id, attempt);
-            let state = shard.state.lock();
-            let live = state.table.at_place(handle, tag.place());
-            let live = live.filter(|l| l.stamp.tag == tag && near(l.stamp.start_ms));
-            if let Some(live) = live
-                && let Some(archived) = &live.archived
-            {
-                // Almost every append ends here: a live session at its first place.
-                return Ok(Some((live.stamp.clone(), archived.clone())));
-            }
-            let recovered = live.map(|l| l.stamp.clone());
-            drop(state);
+            let (recovered, mut taken) = {
+                let state = shard.state.lock();
+                let mut holders = state.table.at_place(handle, tag.place()).peekable();
+                let taken = holders.peek().is_some();
+                let live = holders.find(|l| l.stamp.tag == tag && near(l.stamp.start_ms));
+                if let Some(live) = live
+                    && let Some(archived) = &live.archived
+                {
+                    // Almost every append ends here: a live session at its first place.
+                    return Ok(Some((live.stamp.clone(), archived.clone())));
+                }
+                (live.map(|l| l.stamp.clone()), taken)
+            };
             let segments = self.inner.catalog.snapshot();
-            let parts = self.archived_at(&segments, tag.place(), start_days(ms))?;
+            let parts = self.archived_for_append(&segments, tag.place(), ms)?;
+            taken |= !parts.is_empty();
             if let Some(stamp) = recovered {
                 let key = (stamp.start_ms, tag);
                 let mut seqs = SeqSet::default();
                 let ours = |p: &&ArchivedPart| (p.entry().start_ms, p.entry().tag) == key;
                 parts.iter().filter(ours).for_each(|p| seqs.extend(&p.entry().seqs));
-                shard.state.lock().table.set_archived(handle, key, &seqs);
+                let mut state = shard.state.lock();
+                if state.epoch == epoch {
+                    state.table.set_archived(handle, key, &seqs);
+                }
                 return Ok(Some((stamp, seqs)));
             }
             let ours = |p: &&ArchivedPart| p.entry().tag == tag && near(p.entry().start_ms);
@@ -139,6 +146,10 @@ impl Site {
                 }
                 return Ok(Some((newest.stamp(), seqs)));
             }
+            if !taken {
+                // Nobody was ever in the way at this place, so the session is not at a later one.
+                return Ok(None);
+            }
         }
         Ok(None)
     }
@@ -149,11 +160,12 @@ impl Site {
         let shard = self.inner.shard(handle);
         for attempt in 0..ATTEMPTS_MAX {
             let tag = self.site.session_tag(id, attempt);
-            let live = shard.state.lock().table.at_place(handle, tag.place()).map(|l| l.stamp.tag);
+            let other_lives =
+                shard.state.lock().table.at_place(handle, tag.place()).any(|l| l.stamp.tag != tag);
             let segments = self.inner.catalog.snapshot();
-            let taken = live.is_some_and(|other| other != tag)
+            let taken = other_lives
                 || self
-                    .archived_at(&segments, tag.place(), start_days(ms))?
+                    .archived_for_append(&segments, tag.place(), ms)?
                     .iter()
                     .any(|p| p.entry().tag != tag);
             if !taken {
@@ -165,58 +177,95 @@ impl Site {
             .at_site(self.site.id()))
     }
 
-    /// What the segments of some days hold at a place of the site's tree.
-    fn archived_at(
+    /// What the segments of the days around `ms` hold at a place. A segment that cannot be read is passed over: it
+    /// must not keep new sessions out, and it is told by whatever reads it.
+    fn archived_for_append(
         &self,
         segments: &SegmentList,
         place: u64,
-        days: RangeInclusive<u32>,
+        ms: u64,
     ) -> Result<Vec<ArchivedPart>> {
-        let shard = self.inner.shard(self.site.handle());
-        let Some(by_day) = segments.get(usize::from(shard.index)) else { return Ok(Vec::new()) };
         let mut parts = Vec::new();
-        for segment in by_day.range(days).flat_map(|(_, list)| list) {
-            if segment.may_hold(place) {
-                let found = self
-                    .inner
-                    .segments
-                    .at_place(&segment.entry, self.index_key(), place)
-                    .map_err(|e| self.name(e))?;
-                let part = |found| ArchivedPart { segment: Arc::clone(segment), found };
-                parts.extend(found.into_iter().map(part));
+        for segment in self.segments_of(segments, start_days(ms)) {
+            match self.at_place_in(segment, place) {
+                Ok(found) => parts.extend(found),
+                Err(Error::Corrupt(_) | Error::Unsupported { .. }) => {}
+                Err(e) => return Err(e),
             }
         }
         Ok(parts)
     }
 
-    /// All that is held of a session of this id; of several with the same id, of the one that started last.
-    pub(super) fn find(&self, id: &SessionId) -> Result<Parts> {
-        let tags: Vec<SessionTag> = match id.lost_tag() {
-            Some(tag) => vec![tag],
-            None => (0..ATTEMPTS_MAX).map(|n| self.site.session_tag(id, n)).collect(),
-        };
-        tags.iter()
-            .find_map(|tag| self.find_tag(*tag).transpose())
-            .unwrap_or(Err(Error::UnknownSession))
+    /// The segments of this site's shard with sessions that started on some days.
+    fn segments_of<'a>(
+        &self,
+        segments: &'a SegmentList,
+        days: RangeInclusive<u32>,
+    ) -> impl Iterator<Item = &'a Arc<SegmentInfo>> {
+        let shard = self.inner.shard(self.site.handle()).index;
+        let by_day = segments.get(usize::from(shard));
+        by_day.into_iter().flat_map(move |by_day| by_day.range(days.clone()).flat_map(|(_, l)| l))
     }
 
-    fn find_tag(&self, tag: SessionTag) -> Result<Option<Parts>> {
+    /// What one segment holds at a place of the site's tree.
+    fn at_place_in(&self, segment: &Arc<SegmentInfo>, place: u64) -> Result<Vec<ArchivedPart>> {
+        if !segment.may_hold(place) {
+            return Ok(Vec::new());
+        }
+        let segments = &self.inner.segments;
+        // The directory is of all sites: damage of it is not this site's.
+        segments.directory(&segment.entry)?;
+        let found =
+            segments.at_place(&segment.entry, self.index_key(), place).map_err(|e| self.name(e))?;
+        let part = |found| ArchivedPart { segment: Arc::clone(segment), found };
+        Ok(found.into_iter().map(part).collect())
+    }
+
+    /// All that is held of a session of this id: of the one that started at `start_ms`, or of the one that started last.
+    pub(super) fn find(&self, id: &SessionId, start_ms: Option<u64>) -> Result<Parts> {
+        for attempt in 0..ATTEMPTS_MAX {
+            let tag = self.site.session_tag(id, attempt);
+            match self.find_tag(tag, start_ms)? {
+                Looked::Found(parts) => return Ok(*parts),
+                Looked::Taken => {}
+                Looked::Free => break,
+            }
+        }
+        if let Some(tag) = id.lost_tag()
+            && let Looked::Found(parts) = self.find_tag(tag, start_ms)?
+        {
+            return Ok(*parts);
+        }
+        Err(Error::UnknownSession)
+    }
+
+    fn find_tag(&self, tag: SessionTag, start_ms: Option<u64>) -> Result<Looked> {
         let handle = self.site.handle();
-        let (live, segments) = {
+        let wanted = |at: u64| start_ms.is_none_or(|start_ms| start_ms == at);
+        let (live, mut taken, segments) = {
             // Both under one lock: the archiver moves frames from one to the other.
             let state = self.inner.shard(handle).state.lock();
-            let live = state.table.at_place(handle, tag.place());
-            let live = live.filter(|l| l.stamp.tag == tag).and_then(visible);
-            (live, self.inner.catalog.snapshot())
+            let mut holders = state.table.at_place(handle, tag.place()).peekable();
+            let taken = holders.peek().is_some();
+            let live =
+                holders.find(|l| l.stamp.tag == tag && wanted(l.stamp.start_ms)).and_then(visible);
+            (live, taken, self.inner.catalog.snapshot())
         };
-        let mut parts = self.archived_at(&segments, tag.place(), 0..=u32::MAX)?;
-        parts.retain(|p| p.entry().tag == tag);
+        let mut parts = Vec::new();
+        for segment in self.segments_of(&segments, 0..=u32::MAX) {
+            parts.extend(self.at_place_in(segment, tag.place())?);
+        }
+        taken |= !parts.is_empty();
+        parts.retain(|p| p.entry().tag == tag && wanted(p.entry().start_ms));
         let starts = parts.iter().map(|p| p.entry().start_ms);
-        let Some(start_ms) = starts.chain(live.iter().map(|l| l.stamp.start_ms)).max() else {
-            return Ok(None);
-        };
-        parts.retain(|p| p.entry().start_ms == start_ms);
-        Ok(Parts::new(live.filter(|l| l.stamp.start_ms == start_ms), parts))
+        let newest = starts.chain(live.iter().map(|l| l.stamp.start_ms)).max();
+        parts.retain(|p| Some(p.entry().start_ms) == newest);
+        let live = live.filter(|l| Some(l.stamp.start_ms) == newest);
+        Ok(match Parts::new(live, parts) {
+            Some(parts) => Looked::Found(Box::new(parts)),
+            None if taken => Looked::Taken,
+            None => Looked::Free,
+        })
     }
 
     /// The keys of a session, its commitment checked.
@@ -233,6 +282,15 @@ impl Site {
         }
         Err(self.name(Error::corrupt("session index", 0, Damage::Commitment)))
     }
+}
+
+/// What stands at a place of a site's tree.
+enum Looked {
+    Found(Box<Parts>),
+    /// Another session; the one looked for may be at its next place.
+    Taken,
+    /// Nothing.
+    Free,
 }
 
 /// The file in which damage of an archived part is reported.

@@ -1,5 +1,6 @@
 //! What is told of a session without reading its events.
 
+use std::fmt;
 use std::ops::Range;
 
 use crate::chunk::Kind;
@@ -11,7 +12,7 @@ use super::Site;
 use super::find::{ArchivedPart, Parts, part_file};
 
 /// A session: who, when, how much, and what is missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SessionInfo {
     /// Its id.
     pub id: SessionId,
@@ -46,6 +47,18 @@ pub struct SessionInfo {
     pub snapshots: Vec<u64>,
     /// Whether part of it is still in a journal.
     pub live: bool,
+}
+
+// Ids and attributes must not reach a log through `{:?}`.
+impl fmt::Debug for SessionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionInfo")
+            .field("kind", &self.kind)
+            .field("chunks", &self.chunks)
+            .field("events", &self.events)
+            .field("raw_bytes", &self.raw_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Site {

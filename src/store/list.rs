@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use subtle::ConstantTimeEq;
+
 use crate::error::{Error, InputError, Result};
 use crate::ids::{SessionTag, SiteHandle, VisitorId, VisitorTag, day_of};
 use crate::journal::table::Live;
@@ -161,11 +163,12 @@ impl Site {
         let Some(bounds) = self.bounds(query)? else {
             return Ok(Page { sessions: Vec::new(), next: None, damage: Vec::new() });
         };
+        let mut listing = Listing::new(self, query, bounds);
         loop {
-            let mut listing = Listing::new(self, query, bounds);
             if let Some(page) = listing.page()? {
                 return Ok(page);
             }
+            listing.look_again();
         }
     }
 
@@ -186,6 +189,12 @@ impl Site {
         Ok((bounds.low <= bounds.high).then_some(bounds))
     }
 
+    /// The segments as they are now, and the epoch of the site's shard.
+    fn look(&self) -> (u64, Arc<SegmentList>) {
+        let state = self.inner.shard(self.site.handle()).state.lock();
+        (state.epoch, self.inner.catalog.snapshot())
+    }
+
     fn cursor(&self, order: Order, key: SessionKey) -> Cursor {
         let mut bytes = [0; CURSOR_BYTES];
         bytes[0] = order as u8;
@@ -201,7 +210,8 @@ impl Site {
         let start_ms = u64::from_le_bytes(*bytes[1..].first_chunk().unwrap_or(&[0; 8]));
         let tag = SessionTag(*bytes[9..].first_chunk().unwrap_or(&[0; 16]));
         let key = (start_ms, tag);
-        if self.cursor(order, key) == *cursor { Ok(key) } else { Err(InputError::Cursor.into()) }
+        let genuine: bool = self.cursor(order, key).0.ct_eq(bytes).into();
+        if genuine { Ok(key) } else { Err(InputError::Cursor.into()) }
     }
 }
 
@@ -226,21 +236,52 @@ struct Listing<'a> {
     bounds: Bounds,
     visitor: Option<VisitorTag>,
     segments: Arc<SegmentList>,
+    /// The shard's epoch when the segments were looked up.
+    epoch: u64,
+    /// The last session that was looked at.
+    last: Option<SessionKey>,
+    /// The last session of the page.
+    last_told: Option<SessionKey>,
     sessions: Vec<SessionInfo>,
     damage: Vec<Error>,
 }
 
 impl<'a> Listing<'a> {
     fn new(site: &'a Site, query: &'a Query, bounds: Bounds) -> Self {
-        let segments = site.inner.catalog.snapshot();
         let visitor = query.visitor.as_ref().map(|v| site.site.visitor_tag(Some(v)));
-        Self { site, query, bounds, visitor, segments, sessions: Vec::new(), damage: Vec::new() }
+        let (epoch, segments) = site.look();
+        Self {
+            site,
+            query,
+            bounds,
+            visitor,
+            segments,
+            epoch,
+            last: None,
+            last_told: None,
+            sessions: Vec::new(),
+            damage: Vec::new(),
+        }
+    }
+
+    /// Goes on after the last session, with the segments as they are now.
+    fn look_again(&mut self) {
+        (self.epoch, self.segments) = self.site.look();
+        if let Some(key) = self.last {
+            match self.query.order {
+                Order::NewestFirst => self.bounds.high = self.bounds.high.min(before(key)),
+                Order::OldestFirst => self.bounds.low = self.bounds.low.max(after(key)),
+            }
+        }
     }
 
     /// The page; `None` if the archiver came between.
     fn page(&mut self) -> Result<Option<Page>> {
-        let mut last = None;
-        for day in self.days() {
+        if self.bounds.low > self.bounds.high {
+            return Ok(Some(self.finish(None)));
+        }
+        let Ok(days) = self.days() else { return Ok(None) };
+        for day in days {
             let Ok(mut sources) = self.sources(day) else { return Ok(None) };
             loop {
                 let key = match self.next_key(&mut sources) {
@@ -249,12 +290,14 @@ impl<'a> Listing<'a> {
                     Err(Moved) => return Ok(None),
                 };
                 let parts = self.take(&mut sources, key);
-                let Some(info) = self.describe(parts)? else { continue };
-                if self.sessions.len() == self.query.limit {
-                    let next = last.map(|key| self.site.cursor(self.query.order, key));
+                let described = self.describe(parts)?;
+                if described.is_some() && self.sessions.len() == self.query.limit {
+                    let next = self.last_told.map(|key| self.site.cursor(self.query.order, key));
                     return Ok(Some(self.finish(next)));
                 }
-                last = Some(key);
+                self.last = Some(key);
+                let Some(info) = described else { continue };
+                self.last_told = Some(key);
                 self.sessions.push(info);
             }
         }
@@ -267,7 +310,7 @@ impl<'a> Listing<'a> {
     }
 
     /// The days on which sessions started that may be asked for, in the order of the query.
-    fn days(&self) -> Vec<u32> {
+    fn days(&self) -> Result<Vec<u32>, Moved> {
         let handle = self.site.site.handle();
         let shard = self.site.inner.shard(handle);
         let (first, last) = (day_of(self.bounds.low.0), day_of(self.bounds.high.0));
@@ -277,6 +320,9 @@ impl<'a> Listing<'a> {
             .map(|by_day| by_day.range(first..=last).map(|(day, _)| *day).collect())
             .unwrap_or_default();
         let state = shard.state.lock();
+        if state.epoch != self.epoch {
+            return Err(Moved);
+        }
         let mut at = self.bounds.low;
         while let Some(live) = state.table.range(handle, at..=self.bounds.high).next() {
             let day = day_of(live.stamp.start_ms);
@@ -286,10 +332,10 @@ impl<'a> Listing<'a> {
                 break;
             }
         }
-        match self.query.order {
+        Ok(match self.query.order {
             Order::OldestFirst => days.into_iter().collect(),
             Order::NewestFirst => days.into_iter().rev().collect(),
-        }
+        })
     }
 
     fn sources(&mut self, day: u32) -> Result<Vec<Source>, Moved> {
@@ -308,7 +354,7 @@ impl<'a> Listing<'a> {
             match self.segment_source(segment, bounds) {
                 Ok(Some(source)) => sources.push(source),
                 Ok(None) => {}
-                Err(e) => self.damage.push(self.site.name(e)),
+                Err(e) => self.damage.push(e),
             }
         }
         Ok(sources)
@@ -317,8 +363,11 @@ impl<'a> Listing<'a> {
     fn segment_source(&self, segment: &Arc<SegmentInfo>, bounds: Bounds) -> Result<Option<Source>> {
         let segments = &self.site.inner.segments;
         let key = self.site.index_key();
+        // The directory is of all sites: damage of it is not this site's.
+        segments.directory(&segment.entry)?;
         if let Some(visitor) = self.visitor {
-            let mut found = segments.of_visitor(&segment.entry, key, visitor)?;
+            let found = segments.of_visitor(&segment.entry, key, visitor);
+            let mut found = found.map_err(|e| self.site.name(e))?;
             found.retain(|f| bounds.contains((f.entry().start_ms, f.entry().tag)));
             if self.query.order == Order::OldestFirst {
                 found.reverse();
@@ -326,7 +375,8 @@ impl<'a> Listing<'a> {
             let segment = Arc::clone(segment);
             return Ok(Some(Source::Visitor { segment, found }));
         }
-        let Some(index) = segments.index(&segment.entry, key)? else { return Ok(None) };
+        let index = segments.index(&segment.entry, key).map_err(|e| self.site.name(e))?;
+        let Some(index) = index else { return Ok(None) };
         let pages = &index.root.pages;
         let page = match self.query.order {
             Order::OldestFirst => Some(pages.partition_point(|p| p.last_start_ms < bounds.low.0)),
@@ -468,7 +518,7 @@ impl LiveSource {
         let handle: SiteHandle = listing.site.site.handle();
         let inner = &listing.site.inner;
         let state = inner.shard(handle).state.lock();
-        if !Arc::ptr_eq(&listing.segments, &inner.catalog.snapshot()) {
+        if state.epoch != listing.epoch {
             return Err(Moved);
         }
         let wanted = |live: &&Live| listing.visitor.is_none_or(|v| live.stamp.visitor == v);

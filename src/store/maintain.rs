@@ -13,7 +13,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError};
 use crate::archive;
 use crate::error::{Error, Result};
 use crate::ids::{FileId, day_of};
-use crate::journal::file::{Journal, journal_name};
+use crate::journal::file::Journal;
 use crate::journal::log::wait;
 use crate::segment::writer::SEGMENT_DIR;
 
@@ -28,20 +28,41 @@ const RECYCLED_MAX: usize = 2;
 /// Segments that a new session could be in keep the places of their sessions in memory for this many days.
 const PLACES_DAYS: u32 = 4;
 
-/// The background thread of a store. It ends when the store is dropped or closed.
+/// Longest pause after rounds that failed, in ticks: each new attempt writes and seals again.
+const PAUSE_TICKS_MAX: u32 = 64;
+
+/// The thread that rotates and archives. It ends when the store is closed.
 pub(super) fn run(store: &Weak<Inner>, wake: &Receiver<()>) {
+    let (mut pause, mut left) = (1, 0);
     loop {
-        match wake.recv_timeout(TICK) {
-            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
+        let woken = wake.recv_timeout(TICK);
         let Some(inner) = store.upgrade() else { return };
-        if inner.closed.load(Relaxed) {
+        if woken == Err(RecvTimeoutError::Disconnected) || inner.closed.load(Relaxed) {
             return;
         }
-        // What fails here is tried again at the next tick, and is seen in the store's statistics meanwhile.
+        if left > 0 {
+            left -= u32::from(woken.is_err());
+            continue;
+        }
+        // What fails is tried again after a pause, and is seen in the store's statistics meanwhile.
         let outcome = inner.maintain();
         inner.counters.maintenance_failed.store(outcome.is_err(), Relaxed);
+        inner.shards.iter().for_each(|shard| {
+            shard.room.notify_all();
+        });
+        match outcome {
+            Ok(()) => (pause, left) = (1, 0),
+            Err(_) => (pause, left) = (PAUSE_TICKS_MAX.min(pause * 2), pause),
+        }
+    }
+}
+
+/// The thread that syncs what did not wait for it, at each tick, however long archiving takes.
+pub(super) fn run_sync(store: &Weak<Inner>, closing: &Receiver<()>) {
+    while closing.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+        let Some(inner) = store.upgrade() else { return };
+        // Each shard tells its own failure to those who append to it.
+        inner.shards.iter().for_each(|shard| drop(inner.sync_shard(shard)));
     }
 }
 
@@ -51,19 +72,25 @@ impl Inner {
         let mut outcome = Ok(());
         for shard in &self.shards {
             let done = self.maintain_shard(shard);
-            // Whoever waits for room must look again, also when there is none.
-            shard.room.notify_all();
             outcome = outcome.and(done);
         }
         self.forget_places();
         outcome
     }
 
+    /// On a full disk a journal cannot be made, but archiving still frees space: one failure does not keep the
+    /// other steps from being done.
     fn maintain_shard(&self, shard: &Shard) -> Result<()> {
-        self.sync_shard(shard)?;
-        self.rotate_by_age(shard)?;
-        self.prepare_standby(shard)?;
-        while self.archive_shard(shard)? {}
+        let synced = self.sync_shard(shard);
+        let rotated = self.rotate_by_age(shard);
+        let prepared = self.prepare_standby(shard);
+        let archived = self.archive_full(shard);
+        synced.and(rotated).and(prepared).and(archived)
+    }
+
+    /// Archives what waits, unless the store is being closed.
+    fn archive_full(&self, shard: &Shard) -> Result<()> {
+        while !self.closed.load(Relaxed) && self.archive_shard(shard)? {}
         Ok(())
     }
 
@@ -79,11 +106,10 @@ impl Inner {
     fn rotate_by_age(&self, shard: &Shard) -> Result<()> {
         let now_ms = self.env.clock.now_ms();
         let mut state = shard.state.lock();
-        let Some(journal) = state.log.journal() else { return Ok(()) };
-        let created_ms = journal.head.created_ms;
+        let begun_ms = state.begun_ms;
         // A clock that was set back makes the age zero, not enormous.
-        let old = now_ms.saturating_sub(created_ms) >= self.options.journal_age_ms;
-        let day_over = day_of(now_ms) > day_of(created_ms);
+        let old = now_ms.saturating_sub(begun_ms) >= self.options.journal_age_ms;
+        let day_over = day_of(now_ms) > day_of(begun_ms);
         if (old || day_over) && !state.log.is_empty() {
             if state.log.is_poisoned() {
                 return Ok(());
@@ -96,22 +122,19 @@ impl Inner {
 
     /// Makes the next journal before it is needed, so that no append waits for it.
     fn prepare_standby(&self, shard: &Shard) -> Result<()> {
-        {
-            let state = shard.state.lock();
+        // One at a time: a second standby would be a file that nothing uses.
+        let _archiving = shard.archiving.lock();
+        let recycled = {
+            let mut state = shard.state.lock();
             let half_full = state.log.tail() > self.options.journal_bytes / 2;
             if !half_full || state.standby.is_some() || state.log.is_poisoned() {
                 return Ok(());
             }
-        }
-        // The lock is not held while the file is made; the worst that can come of it is two journals ahead.
-        let recycled = shard.state.lock().recycled.pop();
-        let journal = self.new_journal(shard, recycled)?;
-        journal.fill(self.options.journal_bytes, self.options.fill_bytes)?;
-        journal.sync()?;
-        let mut state = shard.state.lock();
-        if state.standby.is_none() {
-            state.standby = Some(journal);
-        }
+            state.recycled.pop()
+        };
+        // Filled before it is published: on a full disk nothing is left of it.
+        let journal = self.new_journal(shard, recycled, self.options.journal_bytes)?;
+        shard.state.lock().standby = Some(journal);
         Ok(())
     }
 
@@ -141,16 +164,12 @@ impl Inner {
         };
         let written = match archive::run(job) {
             Ok(written) => written,
-            Err(Error::Corrupt(damage)) => {
-                // The damaged journal stays, and its sessions are read from it; the others go on.
-                let names_it = |j: &&Arc<Journal>| journal_name(j.id) == damage.file;
-                let Some(journal) = batch.iter().find(names_it) else {
-                    return Err(Error::Corrupt(damage));
-                };
+            Err(e) => {
+                // A journal that cannot be read stays, and its sessions are read from it; the others go on.
+                let Some(journal) = batch.iter().find(|j| is_about(&e, j)) else { return Err(e) };
                 shard.state.lock().stuck.insert(journal.id);
                 return Ok(true);
             }
-            Err(e) => return Err(e),
         };
         self.publish_archived(shard, &batch, written)?;
         Ok(true)
@@ -176,6 +195,7 @@ impl Inner {
         let segments = segments.collect();
         let mut state = shard.state.lock();
         // Under the shard's lock a reader sees frames either in journals or in segments.
+        state.epoch += 1;
         self.catalog.add(segments);
         state.table.remove_frames(|f| ids.contains(&f.journal.id), true);
         state.full.retain(|j| !ids.contains(&j.id));
@@ -212,15 +232,31 @@ impl Inner {
 
     /// Ends every journal that has frames, and archives all of them.
     pub(super) fn archive_all(&self) -> Result<()> {
+        let mut outcome = Ok(());
         for shard in &self.shards {
-            let mut state = shard.state.lock();
-            if state.log.journal().is_some() && !state.log.is_empty() {
-                state.log.check()?;
-                state = self.end_journal(shard, state)?;
-            }
-            drop(state);
-            while self.archive_shard(shard)? {}
+            let ended = self.end_if_used(shard);
+            let archived = self.archive_full(shard);
+            outcome = outcome.and(ended).and(archived);
         }
-        Ok(())
+        outcome
+    }
+
+    fn end_if_used(&self, shard: &Shard) -> Result<()> {
+        let state = shard.state.lock();
+        if state.log.journal().is_none() || state.log.is_empty() {
+            return Ok(());
+        }
+        state.log.check()?;
+        self.end_journal(shard, state).map(drop)
+    }
+}
+
+/// Whether an error is about reading this journal.
+fn is_about(error: &Error, journal: &Journal) -> bool {
+    match error {
+        Error::Corrupt(damage) => damage.file == journal.name,
+        Error::Unsupported { file, .. } => *file == journal.name,
+        Error::Io { path, .. } => *path == journal.path,
+        _ => false,
     }
 }

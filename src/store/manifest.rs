@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -26,13 +26,18 @@ pub(super) struct ManifestFile {
     cipher: Cipher,
     current: Mutex<Manifest>,
     next_journal: AtomicU64,
+    /// Whether a new manifest was put in place and it is not certain that it stays: neither it nor the one
+    /// before may be built upon.
+    unsure: AtomicBool,
 }
 
 impl ManifestFile {
     /// Writes the first manifest of a store.
     pub(super) fn create(env: Env, dir: PathBuf, cipher: Cipher, first: Manifest) -> Result<Self> {
         let next_journal = AtomicU64::new(first.next_journal);
-        let file = Self { env, dir, cipher, current: Mutex::new(first), next_journal };
+        let current = Mutex::new(first);
+        let unsure = AtomicBool::new(false);
+        let file = Self { env, dir, cipher, current, next_journal, unsure };
         file.publish(|_| {})?;
         Ok(file)
     }
@@ -40,7 +45,8 @@ impl ManifestFile {
     pub(super) fn open(env: Env, dir: PathBuf, cipher: Cipher) -> Result<Self> {
         let current = read(&env, &dir, &cipher)?;
         let next_journal = AtomicU64::new(current.next_journal);
-        Ok(Self { env, dir, cipher, current: Mutex::new(current), next_journal })
+        let (current, unsure) = (Mutex::new(current), AtomicBool::new(false));
+        Ok(Self { env, dir, cipher, current, next_journal, unsure })
     }
 
     /// Reads the manifest again, for a reader of a store that another process writes.
@@ -63,10 +69,13 @@ impl ManifestFile {
         self.current.lock().generation
     }
 
-    /// Changes the manifest and makes the change durable. On an error the change is not in
-    /// effect in memory; on disk it may be, until the next one that succeeds.
+    /// Changes the manifest and makes the change durable. On an error the change is not in effect. If it is not
+    /// certain that the disk agrees, nothing more is published until the store is opened again.
     pub(super) fn publish<T>(&self, change: impl FnOnce(&mut Manifest) -> T) -> Result<T> {
         let mut current = self.current.lock();
+        if self.unsure.load(Ordering::Relaxed) {
+            return Err(Error::ManifestUnsure);
+        }
         let mut next = current.clone();
         let outcome = change(&mut next);
         next.generation += 1;
@@ -97,10 +106,17 @@ impl ManifestFile {
             let file = self.env.disk.open(&new, Mode::Replace)?;
             file.write_at(&bytes, 0)?;
             file.sync()?;
+            Ok(())
+        };
+        write().map_err(failed)?;
+        let replace = || -> io::Result<()> {
             self.env.disk.rename(&new, &path)?;
             self.env.disk.sync_dir(&self.dir)
         };
-        write().map_err(failed)
+        replace().map_err(|e| {
+            self.unsure.store(true, Ordering::Relaxed);
+            failed(e)
+        })
     }
 }
 

@@ -18,14 +18,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
+use crossbeam::channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
 use crate::env::{Env, Locking};
 use crate::error::{Damage, Error, Result};
+use crate::format::frame::FRAME_HEADER_BYTES;
 use crate::format::manifest::Manifest;
 use crate::ids::{SessionId, SiteId, StoreId};
 use crate::journal::file::JOURNAL_DIR;
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, make_dir};
 use crate::segment::reader::Segments;
 use crate::segment::writer::SEGMENT_DIR;
 
@@ -41,23 +43,24 @@ use manifest::{MANIFEST, ManifestFile};
 use state::{Catalog, Counters, Inner, SegmentInfo, Shard};
 
 const LOCK: &str = "lock";
+/// The mark that ends a journal is a header alone.
+const END_MARK_BYTES: u32 = FRAME_HEADER_BYTES as u32;
 /// How often a reader tries again when the writer archived a journal between the manifest and the file.
 const REFRESH_ATTEMPTS: usize = 8;
 
 /// A store of session recordings.
 ///
-/// It may be shared between threads; clones are the same store. Dropping the last one closes it.
+/// It may be shared between threads; clones are the same store. It is closed when the last of them is dropped, and of
+/// the [`Site`]s and [`Replay`]s that were taken from it; to see whether closing succeeds, call [`close`](Self::close).
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
-    // Dropped with the last clone, after `inner`: it ends the background thread and waits for it.
-    _worker: Arc<Worker>,
+    inner: Arc<Open>,
 }
 
 /// One site of an open store.
 #[derive(Clone)]
 pub struct Site {
-    inner: Arc<Inner>,
+    inner: Arc<Open>,
     site: Arc<crate::keyring::Site>,
 }
 
@@ -72,7 +75,20 @@ pub struct SiteInfo {
     pub retention_days: u32,
 }
 
-struct Worker(Mutex<Option<JoinHandle<()>>>);
+/// A store with its threads. The threads hold what is inside weakly, so that dropping this closes the store.
+struct Open {
+    inner: Arc<Inner>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Dropped to end the thread that syncs.
+    syncing: Mutex<Option<Sender<()>>>,
+}
+
+impl std::ops::Deref for Open {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
 
 impl Store {
     /// Makes a store and its keyring, and opens it.
@@ -88,19 +104,21 @@ impl Store {
             return Err(Error::Exists(dir.clone()));
         }
         for folder in [dir.clone(), dir.join(JOURNAL_DIR), dir.join(SEGMENT_DIR)] {
-            env.disk.create_dir(&folder).map_err(failed)?;
+            make_dir(env, &folder)?;
         }
         let lock = lock(env, dir)?;
+        // Another process may have made it since.
+        if env.disk.exists(&dir.join(MANIFEST)).map_err(failed)? {
+            return Err(Error::Exists(dir.clone()));
+        }
         let provider = Arc::clone(&options.provider);
         let keyring = Keyring::create(env, &options.keyring, provider)?;
-        if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-            env.disk.sync_dir(parent).map_err(failed)?;
-        }
         let first = Manifest {
             store: keyring.store_id(),
             generation: 0,
             shards: options.shards,
             next_journal: 1,
+            keyring_generation: keyring.generation(),
             journals: Vec::new(),
             segments: Vec::new(),
         };
@@ -150,6 +168,11 @@ impl Store {
         if current.store != keyring.store_id() {
             return Err(Error::WrongKey("the keyring belongs to another store"));
         }
+        if keyring.generation() < current.keyring_generation {
+            return Err(Error::WrongKey(
+                "the keyring is older than the store: an old copy of it was put back",
+            ));
+        }
         let read_only = lock.is_none();
         let background = options.background && !read_only;
         let (wake, woken) = crossbeam::channel::bounded(1);
@@ -174,7 +197,8 @@ impl Store {
             manifest,
             read_only,
             closed: AtomicBool::new(false),
-            wake: background.then_some(wake),
+            wake,
+            background,
             options,
             _lock: lock,
         });
@@ -183,18 +207,11 @@ impl Store {
         } else {
             inner.recover(&current)?;
         }
-        let worker = Arc::downgrade(&inner);
-        let run = move || maintain::run(&worker, &woken);
-        let worker = match background {
-            true => Some(
-                std::thread::Builder::new()
-                    .name("reelvault".into())
-                    .spawn(run)
-                    .map_err(|e| Error::io("starting the background thread of", &inner.dir, e))?,
-            ),
-            false => None,
-        };
-        Ok(Self { inner, _worker: Arc::new(Worker(Mutex::new(worker))) })
+        let open = Open { inner, threads: Mutex::default(), syncing: Mutex::default() };
+        if background {
+            open.start_threads(woken)?;
+        }
+        Ok(Self { inner: Arc::new(open) })
     }
 
     /// The store's random id.
@@ -211,6 +228,7 @@ impl Store {
         self.inner.check_writable()?;
         let now_ms = self.inner.env.clock.now_ms();
         let site = self.inner.keyring.add_site(id, retention_days, now_ms)?;
+        self.inner.note_keyring()?;
         Ok(Site { inner: Arc::clone(&self.inner), site })
     }
 
@@ -223,6 +241,7 @@ impl Store {
         let sites: Vec<(SiteId, u32)> = sites.into_iter().collect();
         let now_ms = self.inner.env.clock.now_ms();
         let added = self.inner.keyring.add_sites(sites, now_ms)?;
+        self.inner.note_keyring()?;
         let open = |site| Site { inner: Arc::clone(&self.inner), site };
         Ok(added.into_iter().map(open).collect())
     }
@@ -248,10 +267,11 @@ impl Store {
     /// Makes every chunk that was appended so far durable, those of deferred appends too.
     ///
     /// # Errors
-    /// [`Error::DiskFull`] and [`Error::Poisoned`].
+    /// [`Error::DiskFull`] and [`Error::Poisoned`], of any shard; the others are synced all the same. Also once after deferred
+    /// chunks were lost to a full disk, when nobody waited for them.
     pub fn sync(&self) -> Result<()> {
         self.inner.check_writable()?;
-        self.inner.shards.iter().try_for_each(|shard| self.inner.sync_shard(shard))
+        self.inner.sync_all()
     }
 
     /// Archives everything: ends all journals and moves their chunks into segments.
@@ -286,9 +306,7 @@ impl Store {
     /// # Errors
     /// [`Error::DiskFull`] and [`Error::Poisoned`] if something could not be made durable.
     pub fn close(self) -> Result<()> {
-        let synced = if self.inner.read_only { Ok(()) } else { self.sync() };
-        self.inner.close();
-        synced
+        self.inner.shutdown()
     }
 }
 
@@ -310,7 +328,7 @@ impl Site {
     /// # Errors
     /// [`Error::UnknownSession`], [`Error::Erased`], [`Error::Expired`], and damage.
     pub fn session(&self, id: &SessionId) -> Result<SessionInfo> {
-        self.describe(&self.find(id)?)
+        self.describe(&self.find(id, None)?)
     }
 }
 
@@ -322,17 +340,55 @@ fn site_info(site: &crate::keyring::Site) -> SiteInfo {
     }
 }
 
+impl Open {
+    fn start_threads(&self, woken: Receiver<()>) -> Result<()> {
+        let failed = |e| Error::io("starting a background thread of", &self.inner.dir, e);
+        let named = |name: &str| std::thread::Builder::new().name(name.into());
+        let (syncing, closing) = crossbeam::channel::bounded(0);
+        let (store, same) = (Arc::downgrade(&self.inner), Arc::downgrade(&self.inner));
+        let mut threads = self.threads.lock();
+        let archive = named("reelvault").spawn(move || maintain::run(&store, &woken));
+        threads.push(archive.map_err(failed)?);
+        let sync = named("reelvault-sync").spawn(move || maintain::run_sync(&same, &closing));
+        threads.push(sync.map_err(failed)?);
+        *self.syncing.lock() = Some(syncing);
+        Ok(())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // Whoever wants to know how closing ends calls `Store::close`.
+        let _ = self.inner.shutdown();
+        self.syncing.lock().take();
+        for thread in self.threads.lock().drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
 impl Inner {
     /// Brings back what journals hold, and tidies up.
-    fn recover(&self, manifest: &Manifest) -> Result<()> {
-        self.load_journals(manifest)?;
+    fn recover(&self, opened: &Manifest) -> Result<()> {
+        self.adopt(self.load_journals(opened)?);
+        self.check_not_rolled_back(opened)?;
         let kept: Vec<_> =
             self.shards.iter().flat_map(|s| s.state.lock().full.clone()).map(|j| j.id).collect();
-        if kept.len() < manifest.journals.len() {
+        let keyring_generation = self.keyring.generation();
+        if kept.len() < opened.journals.len() || keyring_generation > opened.keyring_generation {
             // Journals without a frame were made ahead; they are not worth keeping.
-            self.manifest.publish(|m| m.journals.retain(|j| kept.contains(&j.id)))?;
+            self.manifest.publish(|m| {
+                m.journals.retain(|j| kept.contains(&j.id));
+                m.keyring_generation = keyring_generation;
+            })?;
         }
-        recover::remove_leftovers(&self.env, &self.dir, &self.manifest.current())
+        self.remove_leftovers()
+    }
+
+    /// Lets the manifest remember the generation of the keyring, so that an older one is refused from now on.
+    fn note_keyring(&self) -> Result<()> {
+        let generation = self.keyring.generation();
+        self.manifest.publish(|m| m.keyring_generation = m.keyring_generation.max(generation))
     }
 
     /// Reads the manifest and the journals of a store that another process writes.
@@ -342,8 +398,10 @@ impl Inner {
             self.keyring.refresh()?;
             let manifest = self.manifest.refresh()?;
             match self.load_journals(&manifest) {
-                Ok(()) => {
+                Ok(loaded) => {
+                    // In this order a chunk may be seen twice for a moment, which is noticed, but not missed.
                     self.catalog.replace(&manifest.segments);
+                    self.adopt(loaded);
                     return Ok(());
                 }
                 // The writer has archived a journal since it published this manifest.
@@ -354,19 +412,39 @@ impl Inner {
         last.map_or(Ok(()), Err)
     }
 
-    fn close(&self) {
-        if self.closed.swap(true, Relaxed) || self.read_only {
-            return;
+    /// Makes everything durable, each shard for itself; the first failure is told.
+    fn sync_all(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        for shard in &self.shards {
+            let synced = self.sync_shard(shard);
+            let lost = shard.state.lock().log.take_deferred_lost();
+            let told = if lost {
+                Err(Error::DiskFull { doing: "syncing deferred chunks" })
+            } else {
+                Ok(())
+            };
+            outcome = outcome.and(synced).and(told);
         }
+        outcome
+    }
+
+    /// Refuses what comes later, makes durable what came before, and ends the journals in order.
+    fn shutdown(&self) -> Result<()> {
+        if self.read_only || self.closed.swap(true, Relaxed) {
+            return Ok(());
+        }
+        let synced = self.sync_all();
         for shard in &self.shards {
             let state = shard.state.lock();
             if let Some(journal) = state.log.journal().filter(|_| state.log.is_idle()) {
-                // Zeros that are not given back cost space and nothing else.
-                let _ = journal.trim(journal.durable());
+                // Neither the mark nor the zeros given back are needed for what is durable.
+                let end = journal.durable();
+                let _ = journal.write_end(end).and_then(|()| journal.trim(end + END_MARK_BYTES));
             }
             shard.room.notify_all();
         }
         self.wake();
+        synced
     }
 }
 
@@ -388,13 +466,5 @@ fn lock(env: &Env, dir: &Path) -> Result<Box<dyn Send + Sync>> {
     match env.disk.lock(&path, &pid).map_err(|e| Error::io("locking the store", &path, e))? {
         Locking::Held(lock) => Ok(lock),
         Locking::Refused(by) => Err(Error::Locked { pid: by.trim().parse().ok() }),
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        if let Some(worker) = self.0.lock().take() {
-            let _ = worker.join();
-        }
     }
 }

@@ -1,54 +1,77 @@
 //! Opening a store: what the journals hold is found again, and what a crash left over is removed.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::env::Env;
 use crate::error::{Damage, Error, Result};
 use crate::format::frame::{FrameHeader, FramePlace};
-use crate::format::manifest::{JournalEntry, Manifest};
+use crate::format::manifest::{JournalEntry, Manifest, NO_CUT};
 use crate::ids::FileId;
 use crate::journal::file::{JOURNAL_DIR, JOURNAL_SUFFIX, Journal};
 use crate::journal::scan::{Recovery, Scanned, scan};
 use crate::journal::table::{FrameRef, Table};
 use crate::segment::writer::{SEGMENT_DIR, SEGMENT_SUFFIX};
 
-use super::state::Inner;
+use super::state::{Inner, Shard};
+
+/// What the journals of one shard hold.
+pub(super) struct Loaded {
+    table: Table,
+    full: Vec<Arc<Journal>>,
+    salvaged_bytes: u64,
+}
 
 impl Inner {
-    /// Reads the journals of a manifest into the tables of their shards.
+    /// Reads the journals of a manifest, shard by shard, and changes nothing yet.
     ///
     /// The journals are synced before anything of them is served: after a crash of the process alone, their tails are in
     /// the system's memory and perhaps not on the disk.
-    pub(super) fn load_journals(&self, manifest: &Manifest) -> Result<()> {
+    pub(super) fn load_journals(&self, manifest: &Manifest) -> Result<Vec<Loaded>> {
         let mut journals = manifest.journals.clone();
         journals.sort_by_key(|j| j.number);
-        for shard in &self.shards {
-            let mut table = Table::default();
-            let mut full = Vec::new();
+        let load_shard = |shard: &Shard| {
+            let mut loaded =
+                Loaded { table: Table::default(), full: Vec::new(), salvaged_bytes: 0 };
             for entry in journals.iter().filter(|j| j.shard == shard.index) {
-                let (journal, scanned) = self.load_journal(entry, manifest, &mut table)?;
-                if scanned.frames > 0 {
-                    journal.sync()?;
-                    journal.set_durable(scanned.end);
-                    full.push(journal);
+                let (journal, scanned) = self.load_journal(entry, manifest, &mut loaded)?;
+                if scanned.frames == 0 {
+                    continue;
                 }
-                self.counters.salvaged_bytes.fetch_add(scanned.skipped_bytes, Relaxed);
+                if self.read_only {
+                    journal.sync()?;
+                } else if !scanned.ended {
+                    let from = scanned.durable.min(scanned.end);
+                    journal.write_again(&*self.env.disk, from, scanned.end)?;
+                }
+                journal.set_durable(scanned.end);
+                loaded.full.push(journal);
+                loaded.salvaged_bytes += scanned.skipped_bytes;
             }
+            Ok(loaded)
+        };
+        self.shards.iter().map(load_shard).collect()
+    }
+
+    /// Takes over what was loaded.
+    pub(super) fn adopt(&self, loaded: Vec<Loaded>) {
+        let mut salvaged_bytes = 0;
+        for (shard, loaded) in self.shards.iter().zip(loaded) {
             let mut state = shard.state.lock();
-            state.table = table;
-            state.full = full;
+            state.table = loaded.table;
+            state.full = loaded.full;
+            state.epoch += 1;
+            salvaged_bytes += loaded.salvaged_bytes;
         }
-        Ok(())
+        self.counters.salvaged_bytes.store(salvaged_bytes, Relaxed);
     }
 
     fn load_journal(
         &self,
         entry: &JournalEntry,
         manifest: &Manifest,
-        table: &mut Table,
+        loaded: &mut Loaded,
     ) -> Result<(Arc<Journal>, Scanned)> {
         let cipher = self.keyring.journal_cipher(&entry.id);
         let journal = Arc::new(Journal::open(&*self.env.disk, &self.dir, entry.id, cipher)?);
@@ -57,15 +80,11 @@ impl Inner {
         {
             return Err(Error::corrupt(&journal.name, 0, Damage::Swapped));
         }
-        if head.manifest_generation >= manifest.generation {
-            return Err(Error::corrupt(super::manifest::MANIFEST, 0, Damage::RolledBack));
-        }
         let recovery = self.options.recovery;
         let scanned = scan(&journal, entry.cut, recovery, |offset, header, frame| {
-            match self.load_frame(&journal, offset, header, frame, table) {
+            match self.load_frame(&journal, offset, header, frame, &mut loaded.table) {
                 Err(Error::Corrupt(_)) if recovery == Recovery::Salvage => {
-                    let bytes = header.frame_bytes() as u64;
-                    self.counters.salvaged_bytes.fetch_add(bytes, Relaxed);
+                    loaded.salvaged_bytes += header.frame_bytes() as u64;
                     Ok(())
                 }
                 outcome => outcome,
@@ -87,7 +106,7 @@ impl Inner {
         // A site that is not in the keyring has been erased.
         let Some(site) = self.keyring.site_by_handle(&handle) else { return Ok(()) };
         let (envelope, _) = header
-            .open_envelope(&place, handle, frame, site.envelope())
+            .open_envelope(&place, handle, frame, &site.envelope(journal.id))
             .map_err(|e| e.at_site(site.id()))?;
         let frame_ref = FrameRef {
             journal: Arc::clone(journal),
@@ -104,24 +123,65 @@ impl Inner {
     }
 }
 
-/// Removes the files that a crash left behind: those that no manifest names.
-pub(super) fn remove_leftovers(env: &Env, dir: &Path, manifest: &Manifest) -> Result<()> {
-    let journals: HashSet<FileId> = manifest.journals.iter().map(|j| j.id).collect();
-    let segments: HashSet<FileId> = manifest.segments.iter().map(|s| s.id).collect();
-    for (folder, suffix, named) in
-        [(JOURNAL_DIR, JOURNAL_SUFFIX, journals), (SEGMENT_DIR, SEGMENT_SUFFIX, segments)]
-    {
-        let folder = dir.join(folder);
-        let entries =
-            env.disk.list(&folder).map_err(|e| Error::io("listing the store", &folder, e))?;
-        for entry in entries {
-            // Only what this engine names so is ever removed; a foreign file is none of its business.
-            let id = entry.name.strip_suffix(suffix).and_then(FileId::parse);
-            if id.is_some_and(|id| !named.contains(&id)) {
-                let path = folder.join(entry.name);
-                env.disk.remove(&path).map_err(|e| Error::io("removing a left-over", &path, e))?;
+impl Inner {
+    /// A journal that no manifest names, with chunks, and as young as the manifest, shows that it is the manifest that is
+    /// old: it was put back. Nothing is changed then.
+    pub(super) fn check_not_rolled_back(&self, opened: &Manifest) -> Result<()> {
+        let named = opened.journals.iter().map(|j| j.id).collect();
+        for (id, _) in self.leftovers(JOURNAL_DIR, JOURNAL_SUFFIX, &named)? {
+            if self.is_younger(id, opened)? {
+                return Err(Error::corrupt(super::manifest::MANIFEST, 0, Damage::RolledBack));
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Removes the files that a crash left behind: those that no manifest names.
+    pub(super) fn remove_leftovers(&self) -> Result<()> {
+        let manifest = self.manifest.current();
+        let journals = manifest.journals.iter().map(|j| j.id).collect();
+        let segments = manifest.segments.iter().map(|s| s.id).collect();
+        let mut left = self.leftovers(JOURNAL_DIR, JOURNAL_SUFFIX, &journals)?;
+        left.extend(self.leftovers(SEGMENT_DIR, SEGMENT_SUFFIX, &segments)?);
+        for (_, path) in left {
+            let removed = self.env.disk.remove(&path);
+            removed.map_err(|e| Error::io("removing a left-over", &path, e))?;
+        }
+        Ok(())
+    }
+
+    /// The files of a folder that are named as this engine names them and that no manifest names. A foreign file is none
+    /// of its business.
+    fn leftovers(
+        &self,
+        folder: &str,
+        suffix: &str,
+        named: &HashSet<FileId>,
+    ) -> Result<Vec<(FileId, PathBuf)>> {
+        let folder = self.dir.join(folder);
+        let entries = self.env.disk.list(&folder);
+        let entries = entries.map_err(|e| Error::io("listing the store", &folder, e))?;
+        let id = |name: &str| name.strip_suffix(suffix).and_then(FileId::parse);
+        Ok(entries
+            .into_iter()
+            .filter_map(|e| Some((id(&e.name)?, folder.join(&e.name))))
+            .filter(|(id, _)| !named.contains(id))
+            .collect())
+    }
+
+    /// Whether a journal has frames and was begun under this manifest or a later one.
+    fn is_younger(&self, id: FileId, manifest: &Manifest) -> Result<bool> {
+        let cipher = self.keyring.journal_cipher(&id);
+        let journal = match Journal::open(&*self.env.disk, &self.dir, id, cipher) {
+            Ok(journal) => journal,
+            // What was only begun, or half recycled, has no head to speak of.
+            Err(Error::Corrupt(_) | Error::Unsupported { .. }) => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        if journal.head.manifest_generation < manifest.generation {
+            return Ok(false);
+        }
+        let scanned = scan(&journal, NO_CUT, Recovery::Salvage, |_, _, _| Ok(()))?;
+        Ok(scanned.frames > 0)
+    }
 }

@@ -3,6 +3,7 @@
 //! The blocks of a session lie together in each segment, so that each segment costs one read, or one for each
 //! [`READ_BYTES_MAX`] of a very large session.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::chunk::Snapshot;
 use crate::error::{Damage, Error, Result};
 use crate::format::header::{Unit, UnitKind};
 use crate::format::segment::{BlockEntry, ChunkEntry, take_chunk_table};
-use crate::ids::SessionId;
+use crate::ids::{SessionId, SessionTag};
 use crate::journal::read::{FrameKeys, read_frame};
 use crate::journal::table::FrameRef;
 use crate::keyring::SessionKeys;
@@ -19,13 +20,13 @@ use crate::zst;
 
 use super::Site;
 use super::find::{ArchivedPart, Parts, part_file};
+use super::info::SessionInfo;
 
 /// Stored bytes that one read of a segment fetches at most: the bound of a replay's memory, together with one
 /// block decompressed.
 pub const READ_BYTES_MAX: usize = 8 << 20;
 
 /// A chunk as it is replayed.
-#[derive(Debug)]
 pub struct ReplayedChunk<'a> {
     /// Its sequence number.
     pub seq: u64,
@@ -40,10 +41,18 @@ pub struct ReplayedChunk<'a> {
     pub snapshots: Vec<Snapshot>,
 }
 
+// A recording's content must not reach a log through `{:?}`.
+impl fmt::Debug for ReplayedChunk<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReplayedChunk {{ seq: {}, bytes: {} }}", self.seq, self.events.len())
+    }
+}
+
 /// A session being replayed. Drop it to stop.
 pub struct Replay {
     site: Site,
     id: SessionId,
+    start_ms: u64,
     keys: Arc<SessionKeys>,
     sources: Vec<Source>,
     /// The sequence number from which to replay, and the offset in that chunk.
@@ -54,7 +63,12 @@ pub struct Replay {
 }
 
 enum Source {
-    Live { frames: std::vec::IntoIter<FrameRef>, chunk: Option<Loaded> },
+    Live {
+        start_ms: u64,
+        tag: SessionTag,
+        frames: std::vec::IntoIter<FrameRef>,
+        chunk: Option<Loaded>,
+    },
     Archived(ArchivedSource),
 }
 
@@ -85,8 +99,18 @@ impl Site {
     /// # Errors
     /// [`Error::UnknownSession`], [`Error::Erased`], [`Error::Expired`], and damage.
     pub fn replay(&self, id: &SessionId) -> Result<Replay> {
-        let parts = self.find(id)?;
+        let parts = self.find(id, None)?;
         Replay::new(self, id, &parts, (0, 0))
+    }
+
+    /// Replays the very session that was listed, where others have the same id: a session's id may be used again
+    /// two days after its start.
+    ///
+    /// # Errors
+    /// As [`replay`](Self::replay).
+    pub fn replay_listed(&self, info: &SessionInfo) -> Result<Replay> {
+        let parts = self.find(&info.id, Some(info.start_ms))?;
+        Replay::new(self, &info.id, &parts, (0, 0))
     }
 
     /// Replays a session from the last snapshot at or before `ms`, Unix milliseconds; from its beginning if there is none.
@@ -94,7 +118,7 @@ impl Site {
     /// # Errors
     /// As [`replay`](Self::replay).
     pub fn replay_from(&self, id: &SessionId, ms: u64) -> Result<Replay> {
-        let parts = self.find(id)?;
+        let parts = self.find(id, None)?;
         let from = last_snapshot(&parts, ms);
         Replay::new(self, id, &parts, from)
     }
@@ -142,6 +166,7 @@ impl Replay {
         Ok(Self {
             site: site.clone(),
             id: id.clone(),
+            start_ms: parts.stamp.start_ms,
             keys: site.keys(&parts.stamp)?,
             sources: sources(parts, from.0),
             from,
@@ -221,7 +246,7 @@ impl Replay {
     fn find_again(&mut self) -> Result<()> {
         self.moved = true;
         self.site.inner.refresh()?;
-        let parts = self.site.find(&self.id)?;
+        let parts = self.site.find(&self.id, Some(self.start_ms))?;
         self.keys = self.site.keys(&parts.stamp)?;
         self.sources = sources(&parts, self.from.0);
         Ok(())
@@ -242,7 +267,8 @@ pub enum ReplayError {
 fn sources(parts: &Parts, from: u32) -> Vec<Source> {
     let live = parts.live.iter().map(|live| {
         let at = live.frames.partition_point(|f| f.seq < from);
-        Source::Live { frames: live.frames[at..].to_vec().into_iter(), chunk: None }
+        let (start_ms, tag) = (live.stamp.start_ms, live.stamp.tag);
+        Source::Live { start_ms, tag, frames: live.frames[at..].to_vec().into_iter(), chunk: None }
     });
     let archived = parts.archived.iter().map(|part| {
         let blocks = &part.entry().blocks;
@@ -268,12 +294,16 @@ impl Source {
     /// The number of the next chunk, which is brought into memory.
     fn peek(&mut self, site: &Site, keys: &SessionKeys) -> Result<Option<u32>> {
         match self {
-            Self::Live { frames, chunk } => {
+            Self::Live { start_ms, tag, frames, chunk } => {
                 // A chunk that was handed out stays until the next one is asked for.
                 if let Some(frame) = frames.as_slice().first() {
                     let loaded = match chunk {
                         Some(loaded) if loaded.entry.seq == frame.seq => loaded,
-                        _ => chunk.insert(load(frame, site, keys)?),
+                        _ => {
+                            let (start_ms, tag, session) = (*start_ms, *tag, keys.cipher());
+                            let keys = FrameKeys { site: &site.site, tag, start_ms, session };
+                            chunk.insert(load(frame, keys)?)
+                        }
                     };
                     return Ok(Some(loaded.entry.seq));
                 }
@@ -318,14 +348,9 @@ impl Source {
     }
 }
 
-fn load(frame: &FrameRef, site: &Site, keys: &SessionKeys) -> Result<Loaded> {
-    let frame_keys = FrameKeys {
-        site: site.site.handle(),
-        envelope: site.site.envelope(),
-        session: keys.cipher(),
-    };
+fn load(frame: &FrameRef, keys: FrameKeys<'_>) -> Result<Loaded> {
     let mut raw = Vec::new();
-    let e = read_frame(frame, frame_keys, &mut raw)?;
+    let e = read_frame(frame, keys, &mut raw)?;
     let entry = ChunkEntry {
         seq: e.seq,
         first_ms: e.first_ms,

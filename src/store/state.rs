@@ -33,8 +33,10 @@ pub(super) struct Inner {
     pub(super) counters: Counters,
     pub(super) read_only: bool,
     pub(super) closed: AtomicBool,
+    /// Whether background threads work on this store.
+    pub(super) background: bool,
     /// Wakes the background thread.
-    pub(super) wake: Option<crossbeam::channel::Sender<()>>,
+    pub(super) wake: crossbeam::channel::Sender<()>,
     /// The lock against a second writer, held while the store is open.
     pub(super) _lock: Option<Box<dyn Send + Sync>>,
 }
@@ -53,6 +55,10 @@ pub(super) struct Shard {
 pub(super) struct ShardState {
     pub(super) log: Log,
     pub(super) table: Table,
+    /// Raised whenever frames move from journals to segments: what was looked up before is out of date.
+    pub(super) epoch: u64,
+    /// When the current journal took its place, Unix milliseconds.
+    pub(super) begun_ms: u64,
     /// Journals that take no more frames, oldest first.
     pub(super) full: Vec<Arc<Journal>>,
     /// A journal made ahead, published and empty.
@@ -81,6 +87,8 @@ impl Shard {
         let state = ShardState {
             log: Log::new(index, fill_bytes),
             table: Table::default(),
+            epoch: 0,
+            begun_ms: 0,
             full: Vec::new(),
             standby: None,
             recycled: Vec::new(),
@@ -199,10 +207,8 @@ impl Inner {
     }
 
     pub(super) fn wake(&self) {
-        if let Some(wake) = &self.wake {
-            // A wake-up that is waiting already is enough.
-            let _ = wake.try_send(());
-        }
+        // A wake-up that is waiting already is enough, and without a thread nobody listens.
+        let _ = self.wake.try_send(());
     }
 
     pub(super) fn random_id(&self) -> Result<[u8; 16]> {

@@ -56,8 +56,8 @@ fn the_keys_of_a_site_are_those_of_the_vectors() {
     assert_eq!(site.visitor_tag(None), VisitorTag::NONE);
     assert_eq!(hex(&site.cursor_mac(b"cursor")), "cfb8861107a1298e67779d4c39478f90");
     assert!(is_under(
-        site.envelope(),
-        "686dc9da058601a78bed0513a4413bfbb54b159a5f9efc9e116f867c7be339da"
+        &site.envelope(FileId([9; 16])),
+        "af51dbc60262e81cd7cd6e1da2a4afb8978caf92e0c4c9949b548f947eefb1ad"
     ));
     assert!(is_under(
         site.index(),
@@ -137,11 +137,14 @@ fn every_purpose_has_a_key_of_its_own() {
     let two = keyring.add_site(id("two"), 30, 5).unwrap();
     let journals = [FileId([1; 16]), FileId([2; 16])].map(|id| keyring.journal_cipher(&id));
     let store = [keyring.manifest_cipher(), keyring.directory_cipher()];
-    let of_sites = [one.envelope(), one.index(), two.envelope(), two.index()];
-    let mut seen: Vec<_> = journals.iter().chain(&store).chain(of_sites).map(sealed).collect();
+    let journal = FileId([1; 16]);
+    let envelopes = [one.envelope(journal), one.envelope(FileId([2; 16])), two.envelope(journal)];
+    let indexes = [one.index(), two.index()];
+    let all = journals.iter().chain(&store).chain(&envelopes).chain(indexes);
+    let mut seen: Vec<_> = all.map(sealed).collect();
     seen.sort();
     seen.dedup();
-    assert_eq!(seen.len(), 8);
+    assert_eq!(seen.len(), 9);
     let session = SessionId::new("s").unwrap();
     assert_ne!(one.session_tag(&session, 0), two.session_tag(&session, 0));
     assert_ne!(one.session_tag(&session, 0), one.session_tag(&session, 1));

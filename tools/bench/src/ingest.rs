@@ -153,9 +153,8 @@ fn writer(bench: &Bench<'_>, sites: &[Site], next: &AtomicUsize) -> Result<Vec<u
 }
 
 fn bare(bench: &Bench<'_>, place: &Place, threads: usize, group: usize) -> Result<f64> {
-    let chunks = bench.corpus.sessions.iter().flat_map(|s| {
-        s.chunks.iter().map(|c| (s.site, &c.events[..]))
-    });
+    let chunks =
+        bench.corpus.sessions.iter().flat_map(|s| s.chunks.iter().map(|c| (s.site, &c.events[..])));
     let once: Vec<_> = chunks.collect();
     let work: Vec<_> = (0..COPIES).flat_map(|_| once.iter().copied()).collect();
     let files = bench.corpus.sites.len().min(usize::from(SHARDS));

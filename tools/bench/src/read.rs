@@ -60,7 +60,14 @@ pub(crate) fn replay(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
     let limit = Some(median(limits));
     report.add("replay, archived, warm", median(rates), "MB/s raw", limit, Goal::None, note);
     let goal = Goal::AtLeast(0.8, ">= 0.8");
-    report.add("replay / limit", median(ratios), "", Some(1.0), goal, "median of the rounds' ratios");
+    report.add(
+        "replay / limit",
+        median(ratios),
+        "",
+        Some(1.0),
+        goal,
+        "median of the rounds' ratios",
+    );
     let note = "counted at the disk, indexes being in memory; each session lies in one segment";
     report.add("reads a replay", reads, "", Some(1.0), Goal::AtMost(1.0, "<= 1"), note);
     Ok(())
@@ -82,8 +89,8 @@ fn sealed_blocks(bench: &Bench<'_>) -> Result<Vec<(usize, Vec<u8>)>> {
             Ok::<_, BenchError>(())
         };
         for chunk in session.at(0) {
-            let playable = !chunk.snapshots.is_empty()
-                && block.len() >= reelvault::limits::BLOCK_BYTES_TARGET;
+            let playable =
+                !chunk.snapshots.is_empty() && block.len() >= reelvault::limits::BLOCK_BYTES_TARGET;
             let full = block.len() + chunk.events.len() > reelvault::limits::BLOCK_BYTES_MAX;
             if playable || full {
                 end(&mut block)?;

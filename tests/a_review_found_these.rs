@@ -1,0 +1,165 @@
+//! Bugs that a review of the first version found, each with its story.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
+
+mod common;
+
+use common::{Folder, NOON, chunk, replayed, session, session_id, site_id, store_with_site};
+use reelvault::{Damage, Durability, Error, Session, Store};
+
+/// An append asked for room for its content and 512 bytes, and joined with an envelope that may take twenty thousand. Near
+/// the end of a journal it asked again and again, for ever.
+#[test]
+fn a_large_identity_near_the_end_of_a_journal_rotates_it() {
+    let folder = Folder::new();
+    let (_store, site) = store_with_site(&folder);
+    let mut large = Session::new(session_id("large"));
+    for n in 0..16 {
+        large = large.attribute(&format!("attribute-{n}"), &"x".repeat(1_000)).unwrap();
+    }
+    for n in 0..60u64 {
+        let name = format!("s-{n}");
+        site.append(&session(&name), &chunk(&name, 0, NOON, 9_000)).unwrap();
+        let id = format!("large-{n}");
+        let mut each = Session::new(session_id(&id));
+        for a in 0..16 {
+            each = each.attribute(&format!("attribute-{a}"), &"y".repeat(1_000)).unwrap();
+        }
+        site.append(&each, &chunk(&id, 0, NOON, 100)).unwrap();
+    }
+    site.append(&large, &chunk("large", 0, NOON, 10)).unwrap();
+}
+
+/// The background thread was joined when the last store was dropped, and ended only when the last site was.
+#[test]
+fn a_site_may_outlive_its_store() {
+    let folder = Folder::new();
+    let (store, _) = store_with_site(&folder);
+    drop(store);
+    let site = {
+        let store = Store::open(folder.options().background(true)).unwrap();
+        store.site(&site_id("shop.example")).unwrap()
+    };
+    site.append(&session("s-1"), &chunk("s-1", 0, NOON, 100)).unwrap();
+    drop(site);
+    assert!(Store::open(folder.options()).is_ok(), "the lock is free");
+}
+
+/// Dropping was documented as closing, and lost what was deferred.
+#[test]
+fn dropping_a_store_keeps_what_was_deferred() {
+    let folder = Folder::new();
+    let (store, site) = store_with_site(&folder);
+    let deferred = chunk("s-1", 0, NOON, 100);
+    site.append_with(&session("s-1"), &deferred, Durability::Deferred).unwrap();
+    drop((store, site));
+    let store = Store::open(folder.options()).unwrap();
+    let site = store.site(&site_id("shop.example")).unwrap();
+    assert_eq!(replayed(&site, "s-1"), *deferred.events);
+}
+
+/// A manifest of yesterday was believed, and the journals it did not know were removed as left-overs.
+#[test]
+fn an_older_manifest_is_refused_and_nothing_is_removed() {
+    let folder = Folder::new();
+    let (store, site) = store_with_site(&folder);
+    let old = std::fs::read(folder.store().join("manifest")).unwrap();
+    site.append(&session("s-1"), &chunk("s-1", 0, NOON, 100)).unwrap();
+    drop((store, site));
+    let new = std::fs::read(folder.store().join("manifest")).unwrap();
+    let files = folder.files();
+    std::fs::write(folder.store().join("manifest"), old).unwrap();
+    let refused = Store::open(folder.options());
+    assert!(matches!(refused, Err(Error::Corrupt(c)) if c.kind == Damage::RolledBack));
+    assert_eq!(folder.files(), files);
+    std::fs::write(folder.store().join("manifest"), new).unwrap();
+    let store = Store::open(folder.options()).unwrap();
+    let site = store.site(&site_id("shop.example")).unwrap();
+    assert_eq!(site.session(&session_id("s-1")).unwrap().chunks, 1);
+}
+
+/// A keyring of yesterday was believed; the sites it did not know were taken for erased, and archiving threw their
+/// chunks away.
+#[test]
+fn an_older_keyring_is_refused() {
+    let folder = Folder::new();
+    let (store, _) = store_with_site(&folder);
+    let mirrors = ["a", "b"].map(|m| folder.path().join(format!("keys/{m}/keyring")));
+    let old = std::fs::read(&mirrors[0]).unwrap();
+    let late = store.add_site(site_id("late.example"), 30).unwrap();
+    late.append(&session("s-1"), &chunk("s-1", 0, NOON, 100)).unwrap();
+    drop((store, late));
+    let new = std::fs::read(&mirrors[0]).unwrap();
+    mirrors.iter().for_each(|m| std::fs::write(m, &old).unwrap());
+    assert!(matches!(Store::open(folder.options()), Err(Error::WrongKey(_))));
+    mirrors.iter().for_each(|m| std::fs::write(m, &new).unwrap());
+    let store = Store::open(folder.options()).unwrap();
+    let late = store.site(&site_id("late.example")).unwrap();
+    assert_eq!(late.session(&session_id("s-1")).unwrap().chunks, 1);
+}
+
+/// Rot in the last group of a journal passed for a torn tail, although the store had been closed in order.
+#[test]
+fn rot_at_the_end_of_a_journal_that_was_closed_is_damage() {
+    let folder = Folder::new();
+    let (store, site) = store_with_site(&folder);
+    site.append(&session("s-1"), &chunk("s-1", 0, NOON, 3_000)).unwrap();
+    drop((store, site));
+    let journal = folder.files().into_iter().find(|f| f.extension().is_some_and(|e| e == "rvj"));
+    let journal = journal.unwrap();
+    let mut bytes = std::fs::read(&journal).unwrap();
+    bytes[4096 + 200] ^= 1;
+    std::fs::write(&journal, bytes).unwrap();
+    let refused = Store::open(folder.options());
+    assert!(matches!(refused, Err(Error::Corrupt(c)) if c.kind == Damage::BeforeValidFrames));
+}
+
+/// What is left in a recycled journal of its former life was read again from the disk for every frame of it: opening took a
+/// minute. Here it is counted.
+#[test]
+fn recovery_reads_a_recycled_journal_about_once() {
+    use reelvault::env::{Counted, Env, RealDisk};
+    use std::sync::Arc;
+    let folder = Folder::new();
+    let options = folder.options().shards(1).journal_bytes(1 << 20);
+    let store = Store::create(options.clone()).unwrap();
+    let site = store.add_site(site_id("shop.example"), 30).unwrap();
+    for n in 0..3_000u64 {
+        let name = format!("s-{n}");
+        site.append(&session(&name), &chunk(&name, 0, NOON, 2_000)).unwrap();
+        if n % 500 == 0 {
+            store.maintain().unwrap();
+        }
+    }
+    drop((store, site));
+    let disk = Arc::new(Counted::new(Arc::new(RealDisk)));
+    let env = Env { disk: Arc::clone(&disk) as _, ..common::env_at(NOON) };
+    let store = Store::open_read_only(options.env(env)).unwrap();
+    let journal_bytes = store.stats().unwrap().journal_bytes;
+    let read = disk.counts().read_bytes;
+    assert!(read <= 4 * journal_bytes + (1 << 20), "{read} bytes read of {journal_bytes}");
+}
+
+/// A session's id used again two days later hid the first recording: it was listed and could not be replayed.
+#[test]
+fn a_session_id_may_be_used_again_and_each_recording_is_replayed() {
+    let folder = Folder::new();
+    let (store, site) = store_with_site(&folder);
+    let first = chunk("s-1", 0, NOON - 10 * common::DAY, 500);
+    let second = chunk("s-1", 0, NOON, 900);
+    for archive in [false, true] {
+        for chunk in [&first, &second] {
+            let again = site.append(&session("s-1"), chunk).unwrap();
+            assert_eq!(again.duplicate, archive, "the second time each is known");
+        }
+        let listed = site.sessions(&reelvault::Query::new()).unwrap().sessions;
+        assert_eq!(listed.len(), 2);
+        for (info, chunk) in listed.iter().zip([&second, &first]) {
+            let mut out = Vec::new();
+            site.replay_listed(info).unwrap().write_to(&mut out).unwrap();
+            assert_eq!(out, *chunk.events);
+        }
+        store.archive().unwrap();
+    }
+}
