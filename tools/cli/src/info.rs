@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reelvault::{Cursor, Error, Query, SessionId, SessionInfo, Site};
+use reelvault::{Cursor, Error, Kind, Query, SessionId, SessionInfo, Site};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure, Run};
@@ -103,32 +103,34 @@ pub(crate) enum Next {
     Stop,
 }
 
-/// Finds a session by its id, or by the beginning of it.
+/// Finds a session by its id, or by the beginning of it. A chat begins like the replay it belongs to, so the
+/// beginning of both means the replay.
 pub(crate) fn find(site: &Site, id: &str) -> Run<SessionInfo> {
     let id = SessionId::new(id)?;
     match site.session(&id) {
         Err(Error::UnknownSession) => {}
         found => return Ok(found?),
     }
-    let mut found: Option<SessionInfo> = None;
-    let mut several = false;
+    // By kind: the first one found, and whether there are more.
+    let (mut replay, mut chat) = ((None, false), (None, false));
     let query = Query::new().limit(PAGE);
     let damage = for_each(site, &query, |info| {
         if !info.id.as_str().starts_with(id.as_str()) {
             return Ok(Next::Go);
         }
-        several = found.is_some();
-        found = Some(info);
-        Ok(if several { Next::Stop } else { Next::Go })
+        let found = if info.kind == Kind::Replay { &mut replay } else { &mut chat };
+        found.1 = found.0.is_some();
+        found.0.get_or_insert(info);
+        Ok(if replay.1 { Next::Stop } else { Next::Go })
     })?;
-    match found {
-        Some(_) if several => Err(Failure::new(
+    match if replay.0.is_some() { replay } else { chat } {
+        (Some(_), true) => Err(Failure::new(
             Exit::Failed,
             "several sessions begin with what was given",
             "Give more of the id. See them with: reelvault sessions SITE --all",
         )),
-        Some(info) => Ok(info),
+        (Some(info), false) => Ok(info),
         // It may be hidden by damage, and then that is what to tell.
-        None => Err(damage.into_iter().next().unwrap_or(Error::UnknownSession).into()),
+        (None, _) => Err(damage.into_iter().next().unwrap_or(Error::UnknownSession).into()),
     }
 }

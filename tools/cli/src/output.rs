@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use serde::Serialize;
 
 use crate::exit::{Failure, Run, Told};
@@ -143,12 +143,10 @@ pub(crate) fn table(
     table.add_rows(rows);
     for (i, column) in columns.iter().enumerate() {
         if let Some(cells) = table.column_mut(i) {
-            cells.set_padding((0, if i + 1 == columns.len() { 0 } else { 2 }));
-            let width = widths[i] + if i + 1 == columns.len() { 0 } else { 2 };
-            let width = u16::try_from(width).unwrap_or(u16::MAX);
-            cells.set_constraint(comfy_table::ColumnConstraint::LowerBoundary(
-                comfy_table::Width::Fixed(width),
-            ));
+            let gap = gap_after(columns, i);
+            cells.set_padding((0, gap as u16));
+            let width = u16::try_from(widths[i] + gap).unwrap_or(u16::MAX);
+            cells.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
             if column.right {
                 cells.set_cell_alignment(CellAlignment::Right);
             }
@@ -158,18 +156,26 @@ pub(crate) fn table(
     lines.join("\n")
 }
 
+/// Columns between one column of a table and the next.
+fn gap_after(columns: &[Column], i: usize) -> usize {
+    columns.get(i + 1).map_or(0, |next| if next.right { 1 } else { 2 })
+}
+
 fn chars(text: &str) -> usize {
     text.chars().count()
 }
 
 /// Shortens the texts of the columns that allow it until the table fits.
 fn shorten(columns: &[Column], rows: &mut [Vec<String>], widths: &mut [usize], columns_max: usize) {
+    let gaps: usize = (0..columns.len()).map(|i| gap_after(columns, i)).sum();
     loop {
-        let total = widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
+        let total = widths.iter().sum::<usize>() + gaps;
         let able = |i: &usize| columns[*i].shorten && widths[*i] > chars(columns[*i].title).max(9);
-        let widest = (0..columns.len()).filter(able).max_by_key(|i| widths[*i]);
-        let Some(widest) = widest.filter(|_| total > columns_max) else { break };
-        widths[widest] -= 1;
+        // The last of them gives way first: ids stand before what is less often wanted.
+        let Some(last) = (0..columns.len()).rfind(able).filter(|_| total > columns_max) else {
+            break;
+        };
+        widths[last] -= 1;
     }
     for row in rows {
         for (cell, (column, width)) in row.iter_mut().zip(columns.iter().zip(&*widths)) {

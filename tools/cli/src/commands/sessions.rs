@@ -107,11 +107,12 @@ struct Tail {
     error: Option<ErrorBody>,
 }
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     Column { title: "start (UTC)", right: false, shorten: false },
     Column { title: "length", right: true, shorten: false },
     Column { title: "id", right: false, shorten: true },
     Column { title: "visitor", right: false, shorten: true },
+    Column { title: "kind", right: false, shorten: false },
     Column { title: "events", right: true, shorten: false },
     Column { title: "size", right: true, shorten: false },
     Column { title: "gaps", right: true, shorten: false },
@@ -183,6 +184,7 @@ fn row(info: &SessionInfo) -> Vec<String> {
         human::duration(duration_ms(info)),
         info.id.to_string(),
         info.visitor.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+        output::kind_name(info.kind).to_owned(),
         info.events.to_string(),
         human::bytes(info.raw_bytes),
         gaps,
