@@ -1,6 +1,6 @@
 //! Compression: zstd contexts that are kept and used again, and decompression that trusts no length.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::{CParameter, DParameter, get_frame_content_size};
@@ -20,11 +20,11 @@ impl Packer {
         Ok(Self(compressor))
     }
 
-    /// For large blocks: the whole window of a browser, and matches from far back.
+    /// For large blocks: the whole window of a browser. Long-distance matching was tried and took more space, not
+    /// less: a block hardly exceeds the window.
     pub(crate) fn for_blocks(level: i32) -> std::io::Result<Self> {
         let mut compressor = Compressor::new(level)?;
         compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG_MAX))?;
-        compressor.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
         Ok(Self(compressor))
     }
 
@@ -39,18 +39,34 @@ impl Packer {
     }
 }
 
-/// Appends one zstd frame of `raw` to `out`, with this thread's context of that level.
-pub(crate) fn pack(level: i32, raw: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
+/// A thread's buffer is kept for the next chunk up to this size: most chunks fit, and a thousand threads hold little.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
+/// Calls `then` with one zstd frame of `raw`, made with this thread's context of that level and in its buffer.
+pub(crate) fn with_packed<T>(
+    level: i32,
+    raw: &[u8],
+    then: impl FnOnce(&[u8]) -> T,
+) -> std::io::Result<T> {
     thread_local! {
         static PACKER: RefCell<Option<(i32, Packer)>> = const { RefCell::new(None) };
+        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     }
+    let mut packed = BUFFER.take();
+    packed.clear();
+    packed.reserve(zstd::zstd_safe::compress_bound(raw.len()));
     PACKER.with_borrow_mut(|slot| {
         let packer = match slot {
             Some((l, packer)) if *l == level => packer,
             _ => &mut slot.insert((level, Packer::new(level)?)).1,
         };
-        packer.pack(raw, out)
-    })
+        packer.0.compress_to_buffer(raw, &mut packed)
+    })?;
+    let outcome = then(&packed);
+    if packed.capacity() <= KEPT_BYTES_MAX {
+        BUFFER.set(packed);
+    }
+    Ok(outcome)
 }
 
 /// Decompresses one zstd frame that must yield exactly `raw_bytes` bytes, and appends them to `out`.
@@ -104,6 +120,12 @@ mod tests {
             assert!(unpack(&out[6..out.len() - 1], raw.len(), &mut back).is_err());
             assert!(unpack(b"", 0, &mut back).is_err());
             assert_eq!(back, raw, "a failure leaves the output as it was");
+        }
+        for level in [1, 3, 1] {
+            let packed = with_packed(level, &raw, <[u8]>::to_vec).unwrap();
+            let mut back = Vec::new();
+            unpack(&packed, raw.len(), &mut back).unwrap();
+            assert_eq!(back, raw);
         }
     }
 }

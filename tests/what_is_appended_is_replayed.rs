@@ -1,5 +1,7 @@
 //! Append, list, replay: from journals, from segments, and after opening the store again.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 mod common;
 
 use common::{DAY, Folder, NOON, chunk, replayed, session, session_id, site_id, store_with_site};

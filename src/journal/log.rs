@@ -20,6 +20,10 @@ use super::file::Journal;
 /// A group is closed at this size: it bounds the memory of a shard and the time of a write.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 
+/// A leader gathers no more than this many members: syncs are rare enough then, and whoever does not belong to the
+/// group goes on compressing while it is synced.
+const GATHER_MEMBERS_MAX: u32 = 16;
+
 /// Why the members of a group were not made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failure {
@@ -241,7 +245,8 @@ fn gather<S: HasLog>(state: &mut MutexGuard<'_, S>) {
     loop {
         let log = state.log();
         let members = log.members;
-        if (members < 2 && !log.company) || log.buffer.len() >= GROUP_BYTES_MAX {
+        let alone = members < 2 && !log.company;
+        if alone || members >= GATHER_MEMBERS_MAX || log.buffer.len() >= GROUP_BYTES_MAX {
             return;
         }
         MutexGuard::unlocked(state, std::thread::yield_now);

@@ -98,15 +98,15 @@ impl Site {
             inner.counters.duplicates.fetch_add(1, Relaxed);
             return Ok(Appended { position: None, stored_bytes: 0, duplicate: true });
         }
-        let mut packed = Vec::new();
-        zst::pack(inner.options.append_level, &chunk.events, &mut packed)
-            .map_err(|e| Error::io("compressing a chunk", &inner.dir, e))?;
-        loop {
-            match self.join(&target, chunk, events, &packed, durability)? {
-                Joined::Done(appended) => return Ok(appended),
-                Joined::Again => target = self.target(session, chunk)?,
+        zst::with_packed(inner.options.append_level, &chunk.events, |packed| {
+            loop {
+                match self.join(&target, chunk, events, packed, durability)? {
+                    Joined::Done(appended) => return Ok(appended),
+                    Joined::Again => target = self.target(session, chunk)?,
+                }
             }
-        }
+        })
+        .map_err(|e| Error::io("compressing a chunk", &inner.dir, e))?
     }
 
     /// The session of a chunk: live, archived, or one that begins with it.

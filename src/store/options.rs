@@ -52,7 +52,7 @@ impl Options {
             fill_bytes: 4 << 20,
             backlog_bytes: 4 << 30,
             append_level: 1,
-            archive_level: 3,
+            archive_level: 5,
             cache_bytes: 16 << 20,
             memory_maps: false,
             background: true,
@@ -113,7 +113,7 @@ impl Options {
         self
     }
 
-    /// zstd level of segments. Default 3, with matches from far back: it runs in the background, beside the appends.
+    /// zstd level of segments. Default 5: it runs in the background, beside the appends.
     #[must_use]
     pub fn archive_level(mut self, level: i32) -> Self {
         self.archive_level = level;

@@ -1,6 +1,9 @@
 //! What the tests share: a store in a folder of its own, and chunks that look like a recorder's.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
+
+pub(crate) mod sim;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
