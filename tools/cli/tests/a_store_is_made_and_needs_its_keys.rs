@@ -1,6 +1,7 @@
 //! `init`, `site`, and what happens with no store, a wrong key or a second writer.
 
 #![allow(clippy::disallowed_methods, reason = "tests write their own files")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
 
 mod common;
 

@@ -1,6 +1,7 @@
 //! Closed pipes, interrupts, kills, full disks, damage; and help, man pages and completions.
 
 #![allow(clippy::disallowed_methods, reason = "tests write their own files")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
 
 mod common;
 

@@ -1,6 +1,7 @@
 //! `sessions`, `show`, `replay`, `export`.
 
 #![allow(clippy::disallowed_methods, reason = "tests write their own files")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
 
 mod common;
 

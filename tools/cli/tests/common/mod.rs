@@ -3,6 +3,7 @@
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 #![allow(clippy::disallowed_methods, reason = "tests write their own files")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
