@@ -1,0 +1,216 @@
+//! Which store, and what opens it.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use reelvault::env::Env;
+use reelvault::{Error, KeyFile, KeyProvider, Options, Passphrase, Recovery, Store};
+use zeroize::Zeroizing;
+
+use crate::exit::{Exit, Failure, Run};
+
+/// Longest passphrase file in bytes: whatever is longer is another file by mistake.
+const PASSPHRASE_BYTES_MAX: u64 = 4096;
+
+/// What every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Store and keys")]
+pub(crate) struct StoreArgs {
+    /// The directory of the store
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "REELVAULT_STORE",
+        hide_env_values = true
+    )]
+    store: Option<PathBuf>,
+    /// A mirror of the keyring; give it once for each [env: REELVAULT_KEYRING, colon separated]
+    /// [default: DIR.keys/mirror-1/keyring and DIR.keys/mirror-2/keyring]
+    #[arg(long, global = true, value_name = "FILE")]
+    keyring: Vec<PathBuf>,
+    /// The key file [env: REELVAULT_KEY_FILE] [default: DIR.keys/key]
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "passphrase_file")]
+    key_file: Option<PathBuf>,
+    /// A file that holds the passphrase, in place of a key file [env: REELVAULT_PASSPHRASE holds the
+    /// passphrase itself]
+    #[arg(long, global = true, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// Open a store whose journals are damaged, and read around the damage
+    #[arg(long, global = true)]
+    salvage: bool,
+    /// Print JSON: one document, {"reelvault":1,"command":"...",...}
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// A store that is not open yet.
+pub(crate) struct Access {
+    /// Its directory, absolute.
+    pub(crate) dir: PathBuf,
+    /// The mirrors of its keyring.
+    pub(crate) mirrors: Vec<PathBuf>,
+    secret: Secret,
+    recovery: Recovery,
+}
+
+/// What unwraps the keyring.
+enum Secret {
+    KeyFile(PathBuf),
+    Passphrase(Zeroizing<Vec<u8>>),
+}
+
+impl StoreArgs {
+    /// Finds out which store is meant, and what opens it.
+    pub(crate) fn access(&self) -> Run<Access> {
+        let Some(dir) = &self.store else {
+            let what = "which store?";
+            return Err(Failure::usage(
+                what,
+                "Name its directory with --store or REELVAULT_STORE.",
+            ));
+        };
+        let dir = std::path::absolute(dir)
+            .map_err(|e| Failure::io(format_args!("finding {}", dir.display()), &e))?;
+        // A slash at the end would hide the directory's name.
+        let dir: PathBuf = dir.components().collect();
+        let mirrors = self.mirrors(&dir);
+        let secret = self.secret(&dir)?;
+        let recovery = if self.salvage { Recovery::Salvage } else { Recovery::Strict };
+        Ok(Access { dir, mirrors, secret, recovery })
+    }
+
+    fn mirrors(&self, dir: &Path) -> Vec<PathBuf> {
+        if !self.keyring.is_empty() {
+            return self.keyring.clone();
+        }
+        if let Some(list) = variable("REELVAULT_KEYRING") {
+            return std::env::split_paths(&list).filter(|p| !p.as_os_str().is_empty()).collect();
+        }
+        let keys = keys_dir(dir);
+        vec![keys.join("mirror-1/keyring"), keys.join("mirror-2/keyring")]
+    }
+
+    fn secret(&self, dir: &Path) -> Run<Secret> {
+        if let Some(path) = &self.passphrase_file {
+            return Ok(Secret::Passphrase(read_passphrase(path)?));
+        }
+        if let Some(path) = &self.key_file {
+            return Ok(Secret::KeyFile(path.clone()));
+        }
+        match (variable("REELVAULT_KEY_FILE"), variable("REELVAULT_PASSPHRASE")) {
+            (Some(_), Some(_)) => Err(Failure::usage(
+                "both REELVAULT_KEY_FILE and REELVAULT_PASSPHRASE are set",
+                "A store is opened by one of them. Unset the other.",
+            )),
+            (Some(path), None) => Ok(Secret::KeyFile(path.into())),
+            (None, Some(text)) => Ok(Secret::Passphrase(Zeroizing::new(text.into_vec()))),
+            (None, None) => Ok(Secret::KeyFile(keys_dir(dir).join("key"))),
+        }
+    }
+}
+
+/// A variable of the environment; one that is empty counts as one that is not set.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Where keys are kept unless told otherwise: beside the store, so that a copy of the store alone opens nothing.
+fn keys_dir(dir: &Path) -> PathBuf {
+    let mut name = dir.as_os_str().to_owned();
+    name.push(".keys");
+    name.into()
+}
+
+fn read_passphrase(path: &Path) -> Run<Zeroizing<Vec<u8>>> {
+    let failed = |e| {
+        let doing = format_args!("reading the passphrase file {}", path.display()).to_string();
+        Failure::io(doing, &e)
+    };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    // A pipe, as `<(command)` makes it, has no owner to be careful about.
+    if mode & 0o077 != 0 && file.metadata().map_err(failed)?.is_file() {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("others than its owner may use {}", path.display()),
+            "Give it mode 0600: chmod 600 FILE",
+        ));
+    }
+    // Room for all of it at once: growing would leave the passphrase in freed memory.
+    let mut text = Zeroizing::new(Vec::with_capacity(PASSPHRASE_BYTES_MAX as usize + 1));
+    file.take(PASSPHRASE_BYTES_MAX + 1).read_to_end(&mut text).map_err(failed)?;
+    if text.len() as u64 > PASSPHRASE_BYTES_MAX {
+        let what = format!("{} is too long for a passphrase", path.display());
+        return Err(Failure::usage(what, "A passphrase has at most 4,096 bytes."));
+    }
+    if text.last() == Some(&b'\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+impl Access {
+    /// The key file, where the store has one.
+    pub(crate) fn key_file(&self) -> Option<&Path> {
+        match &self.secret {
+            Secret::KeyFile(path) => Some(path),
+            Secret::Passphrase(_) => None,
+        }
+    }
+
+    /// Opens the store for reading; another process may write to it meanwhile.
+    pub(crate) fn read(&self) -> Run<Store> {
+        Ok(Store::open_read_only(self.options(&self.provider()?))?)
+    }
+
+    /// Opens the store for writing.
+    pub(crate) fn write(&self) -> Run<Store> {
+        Ok(Store::open(self.options(&self.provider()?))?)
+    }
+
+    /// Makes the store, and a key file unless there is one.
+    pub(crate) fn create(&self, shards: u16) -> Run<Store> {
+        let made = match self.key_file().filter(|path| !path.exists()) {
+            Some(path) => {
+                KeyFile::create(&Env::real(), path)?;
+                Some(path)
+            }
+            None => None,
+        };
+        let created = self.provider().and_then(|provider| {
+            let options = self.options(&provider).shards(shards);
+            Ok(Store::create(options)?)
+        });
+        if let (Err(_), Some(path)) = (&created, made) {
+            // Nothing is sealed with it, and it would only be in the way.
+            let _ = std::fs::remove_file(path);
+        }
+        created
+    }
+
+    fn provider(&self) -> Run<Arc<dyn KeyProvider>> {
+        let env = Env::real();
+        Ok(match &self.secret {
+            Secret::Passphrase(text) => Arc::new(Passphrase::new(&env, text.to_vec())?),
+            Secret::KeyFile(path) => match KeyFile::open(&env, path) {
+                Ok(key) => Arc::new(key),
+                // Without a store, its key is the lesser question.
+                Err(_) if !self.dir.join("manifest").exists() => {
+                    return Err(Error::NoStore(self.dir.clone()).into());
+                }
+                Err(e) => return Err(e.into()),
+            },
+        })
+    }
+
+    fn options(&self, provider: &Arc<dyn KeyProvider>) -> Options {
+        let mirrors = self.mirrors.iter().cloned();
+        Options::new(&self.dir, mirrors, Arc::clone(provider)).recovery(self.recovery)
+    }
+}

@@ -1,0 +1,136 @@
+//! The command line: what there is to say, from which help, man pages and completions are made.
+
+use clap::{Parser, Subcommand};
+
+use crate::access::StoreArgs;
+use crate::commands::{
+    archive, completions, export, import, init, man, replay, sessions, show, site, stats, verify,
+};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    1  failed
+    2  wrong usage
+    3  done in part: some input was refused
+   10  there is no store
+   11  another process writes to the store
+   12  the key or the keyring is wrong or missing
+   13  damage was found
+   14  the disk is full
+  130  interrupted";
+
+const EXAMPLES: &str = "\
+Examples:
+  export REELVAULT_STORE=/srv/recordings
+  reelvault init
+  reelvault site add shop.example --retention 90
+  reelvault import --site shop.example recordings/
+  reelvault sessions shop.example --last 7d
+  reelvault replay shop.example 5f3a > session.ndjson";
+
+/// Keeps session recordings: web replays (rrweb) and chat transcripts of many sites, compressed and
+/// encrypted, by site, session and time.
+///
+/// Data goes to standard output, everything else to standard error. Times without a zone are UTC. Session
+/// ids may be shortened as long as they stay unique within their site.
+#[derive(Debug, Parser)]
+#[command(name = "reelvault", version, max_term_width = 80, propagate_version = true)]
+#[command(after_help = EXIT_CODES, after_long_help = const_str())]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+fn const_str() -> String {
+    format!("{EXAMPLES}\n\n{EXIT_CODES}")
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a store, its keyring and its key
+    #[command(after_help = init::EXAMPLES)]
+    Init(init::Args),
+    /// Add, list or show sites
+    #[command(after_help = site::EXAMPLES)]
+    Site(site::Args),
+    /// Import recordings from files and directories
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Args),
+    /// List the sessions of a site by time
+    #[command(after_help = sessions::EXAMPLES)]
+    Sessions(sessions::Args),
+    /// Show what is known of one session
+    #[command(after_help = show::EXAMPLES)]
+    Show(show::Args),
+    /// Write the events of a session to standard output, as NDJSON
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(replay::Args),
+    /// Write a site's sessions to a directory, one NDJSON file each
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::Args),
+    /// Show figures of the store
+    #[command(after_help = stats::EXAMPLES)]
+    Stats(stats::Args),
+    /// Check that everything in the store is whole
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::Args),
+    /// Move everything from journals into segments now
+    #[command(after_help = archive::EXAMPLES)]
+    Archive(archive::Args),
+    /// Print a completion script for a shell
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::Args),
+    /// Write the man pages to a directory
+    #[command(after_help = man::EXAMPLES)]
+    Man(man::Args),
+}
+
+impl Command {
+    /// The name of the command in JSON.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Init(_) => "init",
+            Self::Site(args) => args.name(),
+            Self::Import(_) => "import",
+            Self::Sessions(_) => "sessions",
+            Self::Show(_) => "show",
+            Self::Replay(_) => "replay",
+            Self::Export(_) => "export",
+            Self::Stats(_) => "stats",
+            Self::Verify(_) => "verify",
+            Self::Archive(_) => "archive",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_in_80_columns() {
+        let mut command = Cli::command();
+        command.build();
+        let mut all: Vec<clap::Command> = vec![command];
+        while let Some(mut command) = all.pop() {
+            for text in [command.render_help(), command.render_long_help()] {
+                let text = text.to_string();
+                let wide = text.lines().find(|line| line.chars().count() > 80);
+                assert_eq!(wide, None, "{}", command.get_name());
+            }
+            all.extend(command.get_subcommands().cloned());
+        }
+    }
+}

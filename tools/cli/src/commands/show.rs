@@ -1,0 +1,104 @@
+//! `show`: what is known of one session.
+
+use reelvault::{SessionInfo, SiteId};
+use serde::Serialize;
+
+use crate::access::Access;
+use crate::exit::{Exit, Run};
+use crate::human;
+use crate::info::{self, SessionBody, duration_ms, missing};
+use crate::output::{Out, kind_name};
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  reelvault show shop.example s-5f3a19
+  reelvault show shop.example s-5f3a19 --json";
+
+/// Snapshots and gaps that are listed one by one.
+const LISTED_MAX: usize = 20;
+
+/// Arguments of `show`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The site
+    site: SiteId,
+    /// The session's id, or the beginning of it
+    #[arg(value_name = "SESSION")]
+    session: String,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    site: &'a str,
+    session: SessionBody<'a>,
+    snapshots_ms: &'a [u64],
+}
+
+pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
+    let site = access.read()?.site(&args.site)?;
+    let info = info::find(&site, &args.session)?;
+    if out.is_json() {
+        let session = SessionBody::from(&info);
+        out.document(&Body { site: args.site.as_str(), session, snapshots_ms: &info.snapshots })?;
+    } else {
+        print(&args.site, &info, out)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn print(site: &SiteId, info: &SessionInfo, out: &mut Out) -> Run<()> {
+    let mut pairs = vec![
+        ("session", info.id.to_string()),
+        ("site", site.to_string()),
+        ("kind", kind_name(info.kind).to_owned()),
+    ];
+    if let Some(visitor) = &info.visitor {
+        pairs.push(("visitor", visitor.to_string()));
+    }
+    let attributes =
+        info.attributes.iter().map(|(n, v)| ("attribute", human::plain(&format!("{n} = {v}"))));
+    pairs.extend(attributes);
+    pairs.extend([
+        ("first event", human::time_ms(info.first_ms)),
+        ("last event", human::time_ms(info.last_ms)),
+        ("length", human::duration(duration_ms(info))),
+        (
+            "kept",
+            format!(
+                "{}, until {}",
+                human::of(info.retention_days.into(), "day", "days"),
+                human::day(info.expiry_day)
+            ),
+        ),
+        ("chunks", human::count(info.chunks.into())),
+        ("events", human::count(info.events)),
+        ("size", human::bytes(info.raw_bytes)),
+        ("on disk", human::bytes(info.stored_bytes)),
+        ("stands in", if info.live { "a journal" } else { "segments" }.to_owned()),
+        ("gaps", gaps(info)),
+        ("snapshots", human::count(info.snapshots.len() as u64)),
+    ]);
+    let listed = info.snapshots.iter().take(LISTED_MAX);
+    pairs.extend(listed.map(|ms| {
+        let offset = human::duration(ms.saturating_sub(info.first_ms));
+        ("", format!("{}  +{offset}", human::time_ms(*ms)))
+    }));
+    if info.snapshots.len() > LISTED_MAX {
+        pairs.push(("", "... (all of them: --json)".to_owned()));
+    }
+    out.pairs(pairs)
+}
+
+fn gaps(info: &SessionInfo) -> String {
+    if info.gaps.is_empty() {
+        return "none".to_owned();
+    }
+    let range = |g: &std::ops::Range<u64>| match g.end - g.start {
+        1 => g.start.to_string(),
+        _ => format!("{}-{}", g.start, g.end - 1),
+    };
+    let listed: Vec<String> = info.gaps.iter().take(LISTED_MAX).map(range).collect();
+    let more = if info.gaps.len() > LISTED_MAX { ", ..." } else { "" };
+    let missing = human::of(missing(info), "chunk", "chunks");
+    format!("{missing} missing: {}{more}", listed.join(", "))
+}
