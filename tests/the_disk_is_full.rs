@@ -42,7 +42,14 @@ impl Writer {
     }
 
     /// Appends a chunk and remembers the answer.
-    fn append(&mut self, store: &Store, at: usize, name: &str, seq: u64, bytes: usize) -> Result<()> {
+    fn append(
+        &mut self,
+        store: &Store,
+        at: usize,
+        name: &str,
+        seq: u64,
+        bytes: usize,
+    ) -> Result<()> {
         let site = store.site(&site_id(SITES[at])).unwrap();
         let chunk = chunk(name, seq, NOON + seq * 1000, bytes);
         let key = (at, name.to_owned(), seq);
@@ -119,7 +126,9 @@ fn appends_are_refused_reads_go_on_and_appends_too_when_there_is_room() {
     let mut refused = 0;
     for seq in 4..200 {
         match writer.append(&store, (seq % 2) as usize, "s-1", seq, 3000) {
-            Ok(()) => assert_eq!(refused, 0, "a smaller append after a refused one is another matter"),
+            Ok(()) => {
+                assert_eq!(refused, 0, "a smaller append after a refused one is another matter")
+            }
             Err(e) => {
                 assert!(is_full(&e), "{e}");
                 refused += 1;
@@ -299,7 +308,6 @@ fn an_error_of_the_disk_at_every_operation() {
     }
     println!("an error at {points} points, no acknowledged chunk lost");
 }
-
 
 /// Makes the next append's write or sync fail.
 fn fail_next(disk: &SimDisk, kind: Kind) {
