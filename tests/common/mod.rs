@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
 pub(crate) mod sim;
+pub(crate) mod spoil;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
