@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
@@ -37,6 +37,7 @@ pub(crate) struct Journal {
     file: Arc<dyn File>,
     /// Frames before this offset are durable, and so visible.
     durable: AtomicU32,
+    ended: AtomicBool,
     /// Everything before this offset has been written at least once, so that a frame there changes no metadata.
     filled: Mutex<u32>,
 }
@@ -105,6 +106,7 @@ impl Journal {
             cipher: new.cipher,
             file,
             durable: AtomicU32::new(FRAMES_FROM),
+            ended: AtomicBool::new(false),
             filled: Mutex::new(filled),
         })
     }
@@ -129,8 +131,9 @@ impl Journal {
             .ok()
             .filter(|&bytes| bytes <= FILE_BYTES_MAX)
             .ok_or_else(|| Error::corrupt(&name, 0, Damage::Malformed("journal length")))?;
-        let (durable, filled) = (AtomicU32::new(FRAMES_FROM), Mutex::new(filled));
-        Ok(Self { id, head, name, path, cipher, file, durable, filled })
+        let (durable, ended) = (AtomicU32::new(FRAMES_FROM), AtomicBool::new(false));
+        let filled = Mutex::new(filled);
+        Ok(Self { id, head, name, path, cipher, file, durable, ended, filled })
     }
 
     /// The length of the file in bytes.
@@ -178,7 +181,18 @@ impl Journal {
     /// Writes the mark that ends the journal at `end`, and syncs it.
     pub(crate) fn write_end(&self, end: u32) -> Result<()> {
         self.write(&end_mark(self.id, end), end, 0)?;
-        self.sync()
+        self.sync()?;
+        self.set_ended();
+        Ok(())
+    }
+
+    /// Whether the mark that ends the journal stands behind its frames.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 
     /// Writes the bytes from `from` to `to` again as they are, and syncs them.

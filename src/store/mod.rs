@@ -397,14 +397,15 @@ impl Inner {
         for _ in 0..REFRESH_ATTEMPTS {
             self.keyring.refresh()?;
             let manifest = self.manifest.refresh()?;
-            match self.load_journals(&manifest) {
+            let loaded = self.load_journals(&manifest);
+            match loaded.and_then(|l| self.check_not_rolled_back(&manifest).map(|()| l)) {
                 Ok(loaded) => {
                     // In this order a chunk may be seen twice for a moment, which is noticed, but not missed.
                     self.catalog.replace(&manifest.segments);
                     self.adopt(loaded);
                     return Ok(());
                 }
-                // The writer has archived a journal since it published this manifest.
+                // The writer has made or archived a journal since it published this manifest.
                 Err(Error::Corrupt(c)) if may_be_moving(c.kind) => last = Some(Error::Corrupt(c)),
                 Err(e) => return Err(e),
             }
@@ -449,7 +450,7 @@ impl Inner {
 }
 
 fn may_be_moving(damage: Damage) -> bool {
-    !matches!(damage, Damage::RolledBack | Damage::BeforeValidFrames)
+    damage != Damage::BeforeValidFrames
 }
 
 fn must_exist(options: &Options) -> Result<()> {

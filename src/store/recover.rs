@@ -46,6 +46,9 @@ impl Inner {
                     journal.write_again(&*self.env.disk, from, scanned.end)?;
                 }
                 journal.set_durable(scanned.end);
+                if scanned.ended {
+                    journal.set_ended();
+                }
                 loaded.full.push(journal);
                 loaded.salvaged_bytes += scanned.skipped_bytes;
             }

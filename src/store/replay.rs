@@ -197,7 +197,6 @@ impl Replay {
                 Err(e) => return Err(self.site.name(e)),
             };
             let Some(source) = source else { return Ok(None) };
-            self.moved = false;
             // Taking the chunk by index and borrowing it later keeps the loop free of the borrow.
             let entry = self.sources[source].take();
             let Some((seq, first_ms)) = entry else { continue };
@@ -205,6 +204,8 @@ impl Replay {
             if seq >= self.from.0 {
                 let trim = if seq == self.from.0 { self.from.1 } else { 0 };
                 self.from = (seq + 1, 0);
+                // Only a chunk that is new counts: those before it are met again each time the store is read again.
+                self.moved = false;
                 if wanted {
                     return Ok(self.sources[source].chunk(trim));
                 }

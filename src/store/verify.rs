@@ -6,13 +6,13 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Damage, Error, Result};
 use crate::format::header::{FILE_HEADER_BYTES, FileKind};
-use crate::ids::FileId;
+use crate::ids::{FileId, VisitorTag};
 use crate::journal::scan::{Recovery, scan};
 use crate::segment::writer::{SEGMENT_DIR, segment_name};
 
 use super::find::{ArchivedPart, Parts, visible};
 use super::state::SegmentInfo;
-use super::{Replay, Site, Store};
+use super::{END_MARK_BYTES, Replay, Site, Store};
 
 /// How deep to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -98,10 +98,14 @@ impl Store {
             return Ok(());
         }
         // Where exactly, the content may tell; that it is damaged is certain.
-        match self.verify_segment(segment, &mut Verification::default()) {
-            Err(exact) => Err(exact),
-            Ok(()) => Err(Error::corrupt(&name, 0, Damage::Rot)),
+        let mut exact = Verification::default();
+        let outcome = self.verify_segment(segment, &mut exact);
+        exact.note(outcome)?;
+        if exact.is_sound() {
+            return Err(Error::corrupt(&name, 0, Damage::Rot));
         }
+        found.damage.append(&mut exact.damage);
+        Ok(())
     }
 
     fn verify_segment(&self, segment: &Arc<SegmentInfo>, found: &mut Verification) -> Result<()> {
@@ -135,10 +139,11 @@ impl Store {
             };
             for journal in journals {
                 found.journals += 1;
-                let cut = journal.durable().into();
+                let mark = if journal.is_ended() { END_MARK_BYTES } else { 0 };
+                let cut = u64::from(journal.durable() + mark);
                 let scanned = scan(&journal, cut, Recovery::Strict, |_, _, _| Ok(()));
                 let outcome = scanned.and_then(|s| {
-                    if s.end == journal.durable() {
+                    if s.end == journal.durable() && s.ended == journal.is_ended() {
                         return Ok(());
                     }
                     Err(Error::corrupt(&journal.name, s.end.into(), Damage::BeforeValidFrames))
@@ -181,9 +186,14 @@ impl Site {
             for at in 0..page.len() {
                 let entry = &page[at];
                 let by_tag = segments.session(&segment.entry, key, entry.start_ms, entry.tag)?;
-                if by_tag.is_none() {
+                let by_visitor = entry.visitor == VisitorTag::NONE
+                    || segments
+                        .of_visitor(&segment.entry, key, entry.visitor)?
+                        .iter()
+                        .any(|f| f.entry().tag == entry.tag);
+                if by_tag.is_none() || !by_visitor {
                     let name = segment_name(segment.entry.id);
-                    let missing = Damage::Malformed("tag page");
+                    let missing = Damage::Malformed("tag page or visitor page");
                     return Err(Error::corrupt(&name, entry.offset, missing));
                 }
                 let found_entry = crate::segment::reader::Found { page: Arc::clone(&page), at };

@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::access::StoreArgs;
 use crate::commands::{
-    archive, completions, export, import, init, man, replay, sessions, show, site, stats, verify,
+    archive, bench, completions, export, import, init, man, replay, sessions, show, site, stats,
+    verify,
 };
 
 const EXIT_CODES: &str = "\
@@ -81,6 +82,9 @@ pub(crate) enum Command {
     /// Move everything from journals into segments now
     #[command(after_help = archive::EXAMPLES)]
     Archive(archive::Args),
+    /// Measure the engine on this machine, beside the machine's own limits
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(bench::Args),
     /// Print a completion script for a shell
     #[command(after_help = completions::EXAMPLES)]
     Completions(completions::Args),
@@ -103,6 +107,7 @@ impl Command {
             Self::Stats(_) => "stats",
             Self::Verify(_) => "verify",
             Self::Archive(_) => "archive",
+            Self::Bench(_) => "bench",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
         }

@@ -58,6 +58,7 @@ fn run(cli: &Cli, out: &mut Out) -> Run {
         Command::Stats(args) => commands::stats::run(&store.access()?, args, out),
         Command::Verify(args) => commands::verify::run(&store.access()?, args, out),
         Command::Archive(args) => commands::archive::run(&store.access()?, args, out),
+        Command::Bench(args) => commands::bench::run(args, out),
         Command::Completions(args) => commands::completions::run(args, out),
         Command::Man(args) => commands::man::run(args, out),
     }

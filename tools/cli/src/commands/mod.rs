@@ -1,6 +1,7 @@
 //! The commands: one file each, with its arguments, its examples and its `run`.
 
 pub(crate) mod archive;
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod export;
 pub(crate) mod import;
