@@ -157,7 +157,7 @@ fn exit_and_help(error: &Error) -> (Exit, &'static str) {
             Exit::Failed,
             "The file comes from a newer reelvault, or it is damaged. Try the newest version.",
         ),
-        Error::Poisoned { .. } => (
+        Error::Poisoned { .. } | Error::ManifestUnsure => (
             Exit::Failed,
             "The disk did not keep what was written to it. Look at the system's log and at the \
              disk before you go on. What was acknowledged before is safe.",

@@ -265,3 +265,23 @@ fn json_is_valid_for_every_command_that_prints() {
     }
     assert!(File::open(export.join("index.json")).is_ok());
 }
+
+#[test]
+fn a_damaged_journal_is_13_and_salvage_reads_around_it() {
+    let place = Place::with_site();
+    let file = place.file("up.ndjson", chunks(&format!("{SECRET}-1"), hour_ago(), 40));
+    place.ok(&["import", "--site", "shop", "--no-archive", &file]);
+    let journals = fs::read_dir(place.path("store/journal")).unwrap();
+    let journals: Vec<_> = journals.map(|e| e.unwrap().path()).collect();
+    assert_eq!(journals.len(), 1);
+    let mut bytes = fs::read(&journals[0]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&journals[0], bytes).unwrap();
+    let strict = place.run(&["stats"]);
+    assert_eq!(strict.code, 13, "{strict:?}");
+    assert!(strict.err.contains("--salvage"), "{}", strict.err);
+    assert!(place.ok(&["stats", "--salvage"]).contains("read around"));
+    let (_, shown) = place.json(&["show", "shop", SECRET, "--salvage"]);
+    assert_eq!(shown["session"]["chunks"], 39, "{shown}");
+}
