@@ -9,10 +9,10 @@ use reelvault::{Chunk, KeyFile, Options, Query, Session, SessionId, SiteId, Stor
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::temp_dir().join(format!("reelvault-example-{}", std::process::id()));
-    std::fs::create_dir_all(&dir)?;
+    Env::real().disk.create_dir(&dir)?;
 
     // The keyring stands apart from the data, in mirrors; losing all of them loses the data.
-    let key = Arc::new(KeyFile::create(&Env::real(), &dir.join("key"))?);
+    let key = Arc::new(KeyFile::create(&Env::real(), dir.join("key"))?);
     let mirrors = [dir.join("keys-a/keyring"), dir.join("keys-b/keyring")];
     let store = Store::create(Options::new(dir.join("store"), mirrors, key))?;
 

@@ -76,7 +76,7 @@ impl Watchdog {
     fn new(doing: String) -> Self {
         let (done, ended) = std::sync::mpsc::channel();
         let started = RUNNING.get_or_init(|| {
-            let (watch, watched) = std::sync::mpsc::channel::<(String, Receiver<()>)>();
+            let (watch, watched) = std::sync::mpsc::channel::<Watched>();
             std::thread::spawn(move || {
                 for (doing, ended) in watched {
                     if ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
@@ -92,7 +92,10 @@ impl Watchdog {
     }
 }
 
-static RUNNING: OnceLock<Mutex<Sender<(String, Receiver<()>)>>> = OnceLock::new();
+/// What is being watched, and how its end is told.
+type Watched = (String, Receiver<()>);
+
+static RUNNING: OnceLock<Mutex<Sender<Watched>>> = OnceLock::new();
 
 /// Runs `look` with one bit flipped in the file, for each of the offsets, and puts the bit back.
 fn each_flip(

@@ -128,6 +128,7 @@ pub enum Locking {
 }
 
 /// An open file. Offsets and lengths are in bytes.
+#[allow(clippy::len_without_is_empty, reason = "a file is not a collection")]
 pub trait File: Send + Sync {
     /// Reads up to `buf.len()` bytes; fewer only at the end of the file.
     ///
@@ -154,7 +155,6 @@ pub trait File: Send + Sync {
     ///
     /// # Errors
     /// The system's.
-    #[allow(clippy::len_without_is_empty, reason = "a file is not a collection")]
     fn len(&self) -> io::Result<u64>;
 }
 

@@ -90,8 +90,11 @@ impl Inner {
 
     /// Archives what waits, unless the store is being closed.
     fn archive_full(&self, shard: &Shard) -> Result<()> {
-        while !self.closed.load(Relaxed) && self.archive_shard(shard)? {}
-        Ok(())
+        loop {
+            if self.closed.load(Relaxed) || !self.archive_shard(shard)? {
+                return Ok(());
+            }
+        }
     }
 
     /// Makes everything that was appended to a shard durable.

@@ -3,6 +3,7 @@
 //! The blocks of a session lie together in each segment, so that each segment costs one read, or one for each
 //! [`READ_BYTES_MAX`] of a very large session.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -63,12 +64,7 @@ pub struct Replay {
 }
 
 enum Source {
-    Live {
-        start_ms: u64,
-        tag: SessionTag,
-        frames: std::vec::IntoIter<FrameRef>,
-        chunk: Option<Loaded>,
-    },
+    Live { start_ms: u64, tag: SessionTag, frames: VecDeque<FrameRef>, chunk: Option<Loaded> },
     Archived(ArchivedSource),
 }
 
@@ -269,7 +265,12 @@ fn sources(parts: &Parts, from: u32) -> Vec<Source> {
     let live = parts.live.iter().map(|live| {
         let at = live.frames.partition_point(|f| f.seq < from);
         let (start_ms, tag) = (live.stamp.start_ms, live.stamp.tag);
-        Source::Live { start_ms, tag, frames: live.frames[at..].to_vec().into_iter(), chunk: None }
+        Source::Live {
+            start_ms,
+            tag,
+            frames: live.frames.iter().skip(at).cloned().collect(),
+            chunk: None,
+        }
     });
     let archived = parts.archived.iter().map(|part| {
         let blocks = &part.entry().blocks;
@@ -297,7 +298,7 @@ impl Source {
         match self {
             Self::Live { start_ms, tag, frames, chunk } => {
                 // A chunk that was handed out stays until the next one is asked for.
-                if let Some(frame) = frames.as_slice().first() {
+                if let Some(frame) = frames.front() {
                     let loaded = match chunk {
                         Some(loaded) if loaded.entry.seq == frame.seq => loaded,
                         _ => {
@@ -317,7 +318,7 @@ impl Source {
     /// Moves past the next chunk; returns its number and time.
     fn take(&mut self) -> Option<(u32, u64)> {
         match self {
-            Self::Live { frames, .. } => frames.next().map(|f| (f.seq, f.first_ms)),
+            Self::Live { frames, .. } => frames.pop_front().map(|f| (f.seq, f.first_ms)),
             Self::Archived(source) => {
                 let entry = source.chunks.as_slice().first()?;
                 let taken = (entry.seq, entry.first_ms);

@@ -188,8 +188,8 @@ impl World {
             site.append(&session(name), &chunk).unwrap();
         }
         store.archive().unwrap();
-        for at in 0..SITES.len() {
-            let site = store.site(&site_id(SITES[at])).unwrap();
+        for (at, name) in SITES.into_iter().enumerate() {
+            let site = store.site(&site_id(name)).unwrap();
             for session in site.sessions(&reelvault::Query::new()).unwrap().sessions {
                 assert!(session.gaps.is_empty());
                 let attempted = ledger

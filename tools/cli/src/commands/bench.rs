@@ -86,13 +86,13 @@ fn print(report: &Report, out: &mut Out) -> Run<()> {
             None => String::new(),
         };
         out.line("")?;
-        out.line(&format!(
+        out.line(format_args!(
             "{}: {} {}{limit}{goal}",
             figure.name,
             number(figure.value),
             figure.unit
         ))?;
-        out.line(&format!("  {}", figure.note))?;
+        out.line(format_args!("  {}", figure.note))?;
     }
     Ok(())
 }
