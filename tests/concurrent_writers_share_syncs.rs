@@ -6,11 +6,11 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
 use common::{Folder, NOON, chunk, env_at, replayed, session, session_id, site_id};
-use reelvault::env::{Counted, Env};
+use reelvault::env::{Counted, Env, Random};
 use reelvault::{Depth, Durability, Order, Query, Site, Store};
 
 const SITES: [&str; 3] = ["shop.example", "dash.example", "help.example"];
@@ -98,6 +98,10 @@ fn sixty_four_threads_on_a_real_disk() {
 
 #[test]
 fn everyone_sends_the_same_chunks_and_each_is_there_once() {
+    (0..10).for_each(|_| everyone());
+}
+
+fn everyone() {
     const THREADS: u64 = 16;
     const CHUNKS: u64 = 30;
     let folder = Folder::new();
@@ -152,6 +156,62 @@ fn everyone_sends_the_same_chunks_and_each_is_there_once() {
     store.archive().unwrap();
     assert!(replayed(site, "s-0") == sent);
     assert!(store.verify(Depth::Content, |_, _| ()).unwrap().is_sound());
+}
+
+/// Randomness that does something else first, once: between finding that a session is not there and beginning it, an
+/// append draws a nonce.
+struct Interrupted {
+    random: Arc<dyn Random>,
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Random for Interrupted {
+    fn fill(&self, buf: &mut [u8]) -> std::io::Result<()> {
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
+        self.random.fill(buf)
+    }
+}
+
+/// Appends chunk `first` while another thread appends chunk `second` of the same session and archives it; returns both
+/// answers and the sessions that are there then, with their chunks and bytes.
+fn interrupted(first: u64, second: u64) -> ([bool; 2], Vec<(u32, u64)>) {
+    let folder = Folder::new();
+    let real = env_at(NOON);
+    let interrupted =
+        Arc::new(Interrupted { random: Arc::clone(&real.random), meanwhile: Mutex::new(None) });
+    let store = create(&folder, Env { random: interrupted.clone(), ..real });
+    let site = sites(&store)[0].clone();
+    // A journal is there, so that the nonce of the session is the first thing drawn.
+    site.append(&session("other"), &chunk("other", 0, NOON, 100)).unwrap();
+    let answer = Arc::new(AtomicBool::new(false));
+    let (other, answered) = (site.clone(), Arc::clone(&answer));
+    *interrupted.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        let (name, chunk) = of_thread(0, second);
+        let appended = other.append(&session(&name), &chunk).unwrap();
+        answered.store(appended.duplicate, SeqCst);
+        store.archive().unwrap();
+    }));
+    let (name, chunk) = of_thread(0, first);
+    let duplicate = site.append(&session(&name), &chunk).unwrap().duplicate;
+    let mut sessions = site.sessions(&Query::new()).unwrap().sessions;
+    sessions.retain(|s| s.id.as_str() == name);
+    let sessions = sessions.iter().map(|s| (s.chunks, s.raw_bytes)).collect();
+    ([answer.load(SeqCst), duplicate], sessions)
+}
+
+#[test]
+fn a_chunk_that_is_sent_and_archived_while_it_is_sent_again_counts_once() {
+    let bytes = of_thread(0, 0).1.events.len() as u64;
+    assert_eq!(interrupted(0, 0), ([false, true], vec![(1, bytes)]));
+}
+
+#[test]
+fn a_session_that_is_begun_and_archived_while_it_begins_is_one() {
+    let bytes = (0..2).map(|seq| of_thread(0, seq).1.events.len() as u64).sum();
+    assert_eq!(interrupted(0, 1), ([false, false], vec![(2, bytes)]));
 }
 
 /// How many chunks of each thread were acknowledged.
