@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::crypto::{Cipher, Nonce};
+use crate::crypto::{Cipher, Nonce, TAG_BYTES};
 use crate::env::{Env, File, Mode};
-use crate::error::{Error, Result};
+use crate::error::{Damage, Error, Result};
 use crate::format::header::{Codec, FileKind, UNIT_HEADER_BYTES, UnitKind};
 use crate::format::manifest::SegmentEntry;
 use crate::format::segment::{
@@ -15,7 +15,7 @@ use crate::format::segment::{
     SiteRoot, TagEntry, TagPageEntry, put_chunk_table, put_session_page, put_tag_page,
 };
 use crate::ids::{FileId, SiteHandle, VisitorTag};
-use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_TARGET};
+use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_TARGET, INDEX_UNIT_BYTES_MAX};
 use crate::zst::Packer;
 
 /// Folder of the segments in a store.
@@ -27,7 +27,7 @@ const WRITE_BYTES: usize = 4 << 20;
 /// A session page ends at this size: small enough to decrypt for one session, large enough for a listing.
 const PAGE_BYTES: usize = 32 << 10;
 /// Snapshots of a block that its index lists: to start at one of so many is near enough, and it bounds the index.
-const BLOCK_SNAPSHOTS_MAX: usize = 64;
+const BLOCK_SNAPSHOTS_MAX: usize = 4096;
 /// Entries of a tag page.
 const TAG_PAGE_ENTRIES: usize = 4096;
 
@@ -308,6 +308,11 @@ impl<'a> SegmentWriter<'a> {
         let from = self.out.len();
         self.out.resize(from + UNIT_HEADER_BYTES, 0);
         encode(&mut self.out);
+        if self.out.len() - from + TAG_BYTES > INDEX_UNIT_BYTES_MAX {
+            // A reader would refuse it; the chunks stay in their journals.
+            let name = segment_name(self.id);
+            return Err(Error::corrupt(&name, offset, Damage::Malformed("size of an index unit")));
+        }
         let nonce = self.nonce()?;
         let context: [&[u8]; 3] = [&self.id.0, &site.0, &number.to_le_bytes()];
         kind.seal(Codec::Stored, cipher, &nonce, &context, &mut self.out, from);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::crypto::{Cipher, Nonce};
+use crate::crypto::{Cipher, NONCE_BYTES, Nonce, TAG_BYTES};
 use crate::env::{Env, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
 use crate::format::header::{
@@ -17,6 +17,10 @@ use crate::ids::FileId;
 use crate::limits::STATE_BYTES_MAX;
 
 pub(super) const MANIFEST: &str = "manifest";
+/// The key check stands behind the file header: nonce, tag, and their checksum.
+const CRC_AT: usize = FILE_HEADER_BYTES + NONCE_BYTES + TAG_BYTES;
+const UNIT_AT: usize = CRC_AT + 4;
+const _: () = assert!(UNIT_AT == 64);
 const MANIFEST_NEW: &str = "manifest.new";
 
 /// The manifest, on disk and in memory.
@@ -92,16 +96,15 @@ impl ManifestFile {
         self.env.random.fill(&mut id.0).map_err(failed)?;
         self.env.random.fill(&mut nonce).map_err(failed)?;
         let mut bytes = FileKind::MANIFEST.header(id).to_vec();
-        bytes.resize(FILE_HEADER_BYTES + UNIT_HEADER_BYTES, 0);
+        let mut check = Nonce::default();
+        self.env.random.fill(&mut check).map_err(failed)?;
+        bytes.extend_from_slice(&check);
+        self.cipher.seal(&check, &check_context(id), &mut bytes, FILE_HEADER_BYTES + NONCE_BYTES);
+        let crc = crc32fast::hash(&bytes[FILE_HEADER_BYTES..]);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes.resize(UNIT_AT + UNIT_HEADER_BYTES, 0);
         manifest.encode(&mut bytes);
-        UnitKind::MANIFEST.seal(
-            Codec::Stored,
-            &self.cipher,
-            &nonce,
-            &[&id.0],
-            &mut bytes,
-            FILE_HEADER_BYTES,
-        );
+        UnitKind::MANIFEST.seal(Codec::Stored, &self.cipher, &nonce, &[&id.0], &mut bytes, UNIT_AT);
         let write = || -> io::Result<()> {
             let file = self.env.disk.open(&new, Mode::Replace)?;
             file.write_at(&bytes, 0)?;
@@ -135,8 +138,9 @@ fn read(env: &Env, dir: &std::path::Path, cipher: &Cipher) -> Result<Manifest> {
     let mut bytes = vec![0; bytes as usize];
     read_exact_at(&*file, &mut bytes, 0).map_err(failed)?;
     let id = FileKind::MANIFEST.check(MANIFEST, &bytes)?;
-    let at = FILE_HEADER_BYTES as u64;
-    let unit = &mut bytes[FILE_HEADER_BYTES..];
+    check_key(id, &mut bytes, cipher)?;
+    let at = UNIT_AT as u64;
+    let unit = &mut bytes[UNIT_AT..];
     let text = Unit::check(UnitKind::MANIFEST, MANIFEST, at, unit)?.open(
         cipher,
         &[&id.0],
@@ -144,4 +148,25 @@ fn read(env: &Env, dir: &std::path::Path, cipher: &Cipher) -> Result<Manifest> {
         at,
     )?;
     Manifest::decode(text).map_err(|m| damaged(Damage::Malformed(m.0)))
+}
+
+fn check_context(id: FileId) -> Vec<u8> {
+    [&b"RVkc"[..], &id.0].concat()
+}
+
+/// Tells the keyring of another store from a manifest that was tampered with.
+fn check_key(id: FileId, bytes: &mut [u8], cipher: &Cipher) -> Result<()> {
+    let damaged = |damage| Error::corrupt(MANIFEST, FILE_HEADER_BYTES as u64, damage);
+    let check = bytes.get_mut(FILE_HEADER_BYTES..UNIT_AT);
+    let check = check.ok_or_else(|| damaged(Damage::Truncated))?;
+    let (token, crc) = check.split_at_mut(NONCE_BYTES + TAG_BYTES);
+    if crc32fast::hash(token).to_le_bytes() != *crc {
+        return Err(damaged(Damage::Rot));
+    }
+    let (nonce, tag) = token.split_at_mut(NONCE_BYTES);
+    let nonce = Nonce::try_from(&*nonce).map_err(|_| damaged(Damage::Truncated))?;
+    match cipher.open(&nonce, &check_context(id), tag) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::WrongKey("the keyring belongs to another store")),
+    }
 }

@@ -197,6 +197,7 @@ impl Store {
             manifest,
             read_only,
             closed: AtomicBool::new(false),
+            refreshing: Mutex::new(()),
             wake,
             background,
             options,
@@ -393,6 +394,7 @@ impl Inner {
 
     /// Reads the manifest and the journals of a store that another process writes.
     pub(super) fn refresh(&self) -> Result<()> {
+        let _refreshing = self.refreshing.lock();
         let mut last = None;
         for _ in 0..REFRESH_ATTEMPTS {
             self.keyring.refresh()?;

@@ -33,6 +33,8 @@ pub(super) struct Inner {
     pub(super) counters: Counters,
     pub(super) read_only: bool,
     pub(super) closed: AtomicBool,
+    /// Held by whoever reads the store again: an older view must not replace a newer one.
+    pub(super) refreshing: Mutex<()>,
     /// Whether background threads work on this store.
     pub(super) background: bool,
     /// Wakes the background thread.
