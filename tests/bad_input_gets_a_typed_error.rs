@@ -224,7 +224,7 @@ fn chunks_over_their_limits() {
         assert!(replay.next_chunk().unwrap().is_none());
         let info = bench.site.session(&session_id("s-1")).unwrap();
         assert_eq!((info.chunks, info.events), (3, CHUNK_EVENTS_MAX as u64 + 2));
-        assert_eq!(info.gaps, [2..SEQUENCE_MAX - 1]);
+        assert_eq!((info.gaps.len(), info.gaps[0].clone()), (1, 2..SEQUENCE_MAX - 1));
     }
 }
 
@@ -424,7 +424,7 @@ fn what_is_not_there_is_not_found() {
     let empty = World::new(12);
     empty.disk.remove_file("/store/manifest").unwrap();
     assert!(
-        matches!(empty.open(&empty.disk, 1), Err(Error::NoStore(p)) if p == PathBuf::from("/store"))
+        matches!(empty.open(&empty.disk, 1), Err(Error::NoStore(p)) if p == std::path::Path::new("/store"))
     );
     let env = SimDisk::new().env(&SimClock::new(NOON), 1);
     let opened = Store::open(options(env, &empty.provider));
@@ -466,7 +466,7 @@ fn options_out_of_range() {
     }
     assert!(matches!(
         Store::create(options(env(), &world.provider)),
-        Err(Error::Exists(p)) if p == PathBuf::from("/store/manifest") || p == PathBuf::from("/store")
+        Err(Error::Exists(p)) if p == std::path::Path::new("/store/manifest") || p == std::path::Path::new("/store")
     ));
     // A keyring without its store is not overwritten either.
     let disk = world.disk.crash_image(Survival::Everything);
@@ -763,7 +763,7 @@ fn unknown_versions_suites_and_codecs_are_refused_by_name() {
     };
     let at = body(&keyrings[0]);
     for (files, at) in
-        [(&[manifest][..], 32), (&[journal.clone()], 32), (&[segment.clone()], 32), (&keyrings, at)]
+        [(&[manifest][..], 64), (&[journal.clone()], 32), (&[segment.clone()], 32), (&keyrings, at)]
     {
         unsupported(patched(files, at + 4, 2, at), "unit version", 2);
         unsupported(patched(files, at + 5, 0, at), "cipher suite", 0);

@@ -64,8 +64,8 @@ impl Store {
             found.segments += 1;
             let sound = self.digest(segment, &mut found);
             let outcome = match sound {
-                Ok(()) if depth == Depth::Content => self.verify_segment(segment, &mut found),
-                outcome => outcome,
+                Ok(true) if depth == Depth::Content => self.verify_segment(segment, &mut found),
+                outcome => outcome.map(drop),
             };
             found.note(outcome)?;
             done += segment.entry.bytes;
@@ -75,7 +75,9 @@ impl Store {
         Ok(found)
     }
 
-    fn digest(&self, segment: &Arc<SegmentInfo>, found: &mut Verification) -> Result<()> {
+    /// Whether a segment has the digest that the manifest names. If not, the damage is listed, as exactly as it
+    /// can be found.
+    fn digest(&self, segment: &Arc<SegmentInfo>, found: &mut Verification) -> Result<bool> {
         let entry = &segment.entry;
         let name = segment_name(entry.id);
         let mut digest = Sha256::new();
@@ -95,7 +97,7 @@ impl Store {
         }
         found.digested_bytes += entry.bytes;
         if <[u8; 32]>::from(digest.finalize()) == entry.digest {
-            return Ok(());
+            return Ok(true);
         }
         // Where exactly, the content may tell; that it is damaged is certain.
         let mut exact = Verification::default();
@@ -105,7 +107,7 @@ impl Store {
             return Err(Error::corrupt(&name, 0, Damage::Rot));
         }
         found.damage.append(&mut exact.damage);
-        Ok(())
+        Ok(false)
     }
 
     fn verify_segment(&self, segment: &Arc<SegmentInfo>, found: &mut Verification) -> Result<()> {

@@ -146,6 +146,11 @@ impl<'a> Listing<'a> {
                 Err(e) => self.damage.push(e),
             }
         }
+        let no_live =
+            matches!(&sources[0], Source::Live(l) if l.batch.is_empty() && l.next.is_none());
+        if let (true, [_, Source::Pages(pages)]) = (no_live, &mut sources[..]) {
+            pages.may_skip = true;
+        }
         Ok(sources)
     }
 
@@ -180,7 +185,7 @@ impl<'a> Listing<'a> {
             bounds,
             page,
             ready: Vec::new(),
-            skipped: false,
+            may_skip: false,
         })))
     }
 
@@ -228,18 +233,6 @@ impl<'a> Listing<'a> {
                     let segment = Arc::clone(&source.segment);
                     let part = |found| ArchivedPart { segment, found };
                     archived.extend(source.ready.pop().map(part));
-                }
-                // A page was passed over because all in it lies outside the window; this session does not.
-                Source::Pages(source) if source.skipped => {
-                    let segments = &self.site.inner.segments;
-                    let (entry, index_key) = (&source.segment.entry, self.site.index_key());
-                    match segments.session(entry, index_key, key.0, key.1) {
-                        Ok(found) => archived.extend(found.map(|found| ArchivedPart {
-                            segment: Arc::clone(&source.segment),
-                            found,
-                        })),
-                        Err(e) => self.damage.push(self.site.name(e)),
-                    }
                 }
                 _ => {}
             }
@@ -341,8 +334,9 @@ struct PageSource {
     /// The next page to read.
     page: Option<usize>,
     ready: Vec<Found>,
-    /// Whether a page was passed over.
-    skipped: bool,
+    /// Whether a page may be passed over that lies outside the window. Not where a session can have parts
+    /// elsewhere: one before the window and one after it are a session that overlaps it.
+    may_skip: bool,
 }
 
 impl PageSource {
@@ -366,8 +360,9 @@ impl PageSource {
                 return Ok(());
             }
             let query = listing.query;
-            if entry.last_event_ms < query.from_ms || entry.first_event_ms >= query.to_ms {
-                self.skipped = true;
+            let outside =
+                entry.last_event_ms < query.from_ms || entry.first_event_ms >= query.to_ms;
+            if self.may_skip && outside {
                 continue;
             }
             let segments = &listing.site.inner.segments;
