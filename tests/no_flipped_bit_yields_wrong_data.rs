@@ -783,3 +783,55 @@ fn the_large_session_lies_in_two_blocks() {
     assert_eq!(blocks, sessions + 1, "one session has two");
     assert!(ORIGINAL.infos[&(0, LARGE.to_owned())].raw_bytes > 4 << 20);
 }
+
+#[test]
+fn a_replay_that_meets_damage_after_its_first_block_ends() {
+    let (_, large) = segments(&ORIGINAL);
+    let disk = ORIGINAL.copy();
+    let bytes = disk.file_bytes(&large).unwrap();
+    let held: Vec<_> =
+        units(&bytes).into_iter().filter(|u| bytes[u.0..].starts_with(b"RVbk")).collect();
+    for (at, _) in held {
+        disk.corrupt(&large, at as u64 + 40, 1).unwrap();
+        for writable in [false, true] {
+            let copy = disk.crash_image(Survival::Everything);
+            let (done, ended) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let store = match writable {
+                    false => ORIGINAL.open_read_only(&copy, Recovery::Strict),
+                    true => ORIGINAL.open(&copy, Recovery::Strict, 80),
+                };
+                let site = store.unwrap().site(&ORIGINAL.sites[0]).unwrap();
+                let mut replay = site.replay(&session_id(LARGE)).unwrap();
+                let _ = done.send(replay.write_to(&mut std::io::sink()).map_err(|e| e.to_string()));
+            });
+            let ended = ended.recv_timeout(LOOK / 4);
+            assert!(ended.is_ok(), "block at {at}, opened for writing {writable}: it never ends");
+        }
+        disk.corrupt(&large, at as u64 + 40, 1).unwrap();
+    }
+}
+
+#[test]
+fn salvage_reads_around_a_journal_that_cannot_be_opened() {
+    // Its frames may be lost; those of the other journals, and all segments, are not.
+    let original = &*ORIGINAL;
+    let mut refused = Vec::new();
+    for file in original.files("/journal/") {
+        for spoil in ["a bit of its file header", "a bit of its head", "cut in its head", "missing"]
+        {
+            let disk = original.copy();
+            match spoil {
+                "a bit of its file header" => disk.corrupt(&file, 13, 1).unwrap(),
+                "a bit of its head" => disk.corrupt(&file, 80, 1).unwrap(),
+                "cut in its head" => disk.truncate_file(&file, 100).unwrap(),
+                _ => disk.remove_file(&file).unwrap(),
+            }
+            match original.open_read_only(&disk, Recovery::Salvage) {
+                Ok(store) => drop(original.look(&store, Tail::MayBeTorn)),
+                Err(e) => refused.push((spoil, e.to_string())),
+            }
+        }
+    }
+    assert!(refused.is_empty(), "{} not opened, such as {:?}", refused.len(), refused[0]);
+}

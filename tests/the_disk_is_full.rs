@@ -200,6 +200,50 @@ fn deferred_chunks_that_find_no_room_are_told_by_the_sync() {
     writer.check_images(3);
 }
 
+#[test]
+fn a_deferred_chunk_that_was_given_up_is_told_by_the_next_sync() {
+    // Whoever defers hears of a failure by `sync` alone. If the group fell to somebody else's append, or to the
+    // background thread, a sync that comes later and succeeds must not say that all is durable.
+    let mut silent = Vec::new();
+    for by in ["maintain", "append", "archive"] {
+        let writer = Writer::new(3);
+        let store = writer.open(1);
+        let site = store.site(&site_id(SITES[0])).unwrap();
+        site.append(&session("s-1"), &chunk("s-1", 0, NOON, 500)).unwrap();
+        writer.disk().set_capacity(Some(writer.disk().used_bytes()));
+        let large = |name| chunk(name, 1, NOON + 1000, 400_000);
+        site.append_with(&session("s-1"), &large("s-1"), Durability::Deferred).unwrap();
+        let told = match by {
+            "maintain" => store.maintain(),
+            "append" => site.append(&session("other"), &large("other")).map(drop),
+            _ => store.archive(),
+        };
+        assert!(is_full(&told.unwrap_err()), "{by}");
+        writer.disk().set_capacity(None);
+        let synced = store.sync();
+        let there = site.session(&session_id("s-1")).unwrap().chunks == 2;
+        if !there && synced.is_ok() {
+            silent.push(by);
+        }
+    }
+    assert!(
+        silent.is_empty(),
+        "a sync says that all is durable after a failed group of {silent:?}"
+    );
+}
+
+#[test]
+fn a_deferred_chunk_that_is_given_up_by_archiving_is_told() {
+    let writer = Writer::new(3);
+    let store = writer.open(1);
+    let site = store.site(&site_id(SITES[0])).unwrap();
+    site.append_with(&session("s-1"), &chunk("s-1", 0, NOON, 500), Durability::Deferred).unwrap();
+    writer.disk().fail(When::Once(writer.disk().operations()), Fault::Full);
+    let archived = store.archive();
+    let there = site.session(&session_id("s-1")).is_ok();
+    assert!(there || archived.is_err(), "archived, and the deferred chunk is nowhere");
+}
+
 /// A short life on a disk that may fail at any point: appends of two sites, rotation, archiving, a new site, closing,
 /// opening again. What fails is passed over, as a service would.
 fn short_life(writer: &mut Writer, seen: &mut dyn FnMut(&Error)) {
