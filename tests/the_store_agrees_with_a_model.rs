@@ -144,11 +144,11 @@ struct Model {
 
 impl Model {
     fn first_ms(&self) -> u64 {
-        self.chunks.iter().map(|(_, c)| c.first_ms).min().unwrap()
+        self.chunks.values().map(|c| c.first_ms).min().unwrap()
     }
 
     fn last_ms(&self) -> u64 {
-        self.chunks.iter().map(|(_, c)| c.last_ms).max().unwrap()
+        self.chunks.values().map(|c| c.last_ms).max().unwrap()
     }
 
     fn gaps(&self) -> Vec<std::ops::Range<u64>> {
@@ -169,13 +169,13 @@ impl Model {
         assert_eq!(info.start_ms, self.start_ms, "{}", self.name);
         assert_eq!((info.first_ms, info.last_ms), (self.first_ms(), self.last_ms()));
         assert_eq!(info.expiry_day, (self.start_ms / DAY) as u32 + self.retention_days + 1);
-        assert_eq!(info.chunks as usize, self.chunks.iter().count());
-        assert_eq!(info.events, self.chunks.iter().map(|(_, c)| c.count).sum::<u64>());
-        let raw_bytes: usize = self.chunks.iter().map(|(_, c)| c.events.len()).sum();
+        assert_eq!(info.chunks as usize, self.chunks.len());
+        assert_eq!(info.events, self.chunks.values().map(|c| c.count).sum::<u64>());
+        let raw_bytes: usize = self.chunks.values().map(|c| c.events.len()).sum();
         assert_eq!(info.raw_bytes, raw_bytes as u64);
         assert!(info.stored_bytes > 0);
         assert_eq!(info.gaps, self.gaps());
-        let snapshots = self.chunks.iter().flat_map(|(_, c)| c.snapshots.iter().map(|s| s.ms));
+        let snapshots = self.chunks.values().flat_map(|c| c.snapshots.iter().map(|s| s.ms));
         let mut snapshots: Vec<u64> = snapshots.collect();
         snapshots.sort_unstable();
         assert_eq!(info.snapshots, snapshots);
