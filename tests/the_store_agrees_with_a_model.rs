@@ -239,7 +239,7 @@ fn session(at: usize, n: u8) -> Session {
     let name = format!("s-{at}-{n}");
     let page = format!("/{name}");
     let mut session = Session::new(session_id(&name)).attribute("page", &page).unwrap();
-    if n % 3 != 0 {
+    if !n.is_multiple_of(3) {
         session = session.visitor(visitor(n % 3));
     }
     if n.is_multiple_of(4) {
@@ -380,7 +380,7 @@ impl Life {
         let is_new = matches!(entry, std::collections::btree_map::Entry::Vacant(_));
         let model = entry.or_insert_with(|| Model {
             name: format!("s-{at}-{n}"),
-            visitor: (n % 3 != 0).then(|| visitor(n % 3)),
+            visitor: (!n.is_multiple_of(3)).then(|| visitor(n % 3)),
             kind: if n == 5 { Kind::Chat } else { Kind::Replay },
             retention_days: if n.is_multiple_of(4) { 90 } else { 30 },
             start_ms: first_ms,
