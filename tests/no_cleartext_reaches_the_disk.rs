@@ -70,7 +70,7 @@ fn the_corpus_is_nowhere_on_the_disk() {
         }
     }
     let stats = store.stats().unwrap();
-    assert!(stats.segments >= 2 && stats.live_chunks > 500, "{stats:?}");
+    assert!(stats.segments >= 1 && stats.live_chunks > 500, "{stats:?}");
 
     let texts = texts(&sessions);
     let mut canaries: BTreeSet<Vec<u8>> = texts.clone();

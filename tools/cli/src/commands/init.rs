@@ -15,8 +15,8 @@ Examples:
   reelvault --store /srv/recordings init
   reelvault --store /srv/recordings \\
       --keyring /mnt/a/keyring --keyring /mnt/b/keyring \\
-      --key-file /root/recordings.key init
-  reelvault --store /srv/recordings --passphrase-file /root/phrase init
+      --key-file /etc/reelvault/key init
+  reelvault --store /srv/recordings --passphrase-file /etc/reelvault/phrase init
 
 Two things open a store, and both are needed: the keyring, which stands in two
 or more mirrors, and the key or passphrase. Losing all mirrors, or the key,
