@@ -109,6 +109,11 @@ impl Log {
         self.deferred[0] = true;
     }
 
+    /// Whether deferred frames were lost to a full disk, and no sync has told it.
+    pub(crate) fn deferred_lost(&self) -> bool {
+        self.deferred_lost
+    }
+
     /// Whether deferred frames were lost to a full disk since this was last asked.
     pub(crate) fn take_deferred_lost(&mut self) -> bool {
         std::mem::take(&mut self.deferred_lost)

@@ -250,7 +250,12 @@ impl Inner {
             return Ok(());
         }
         state.log.check()?;
-        self.end_journal(shard, state).map(drop)
+        let state = self.end_journal(shard, state)?;
+        // The next sync tells it once more: not everyone looks at what archiving says.
+        match state.log.deferred_lost() {
+            true => Err(Error::DiskFull { doing: "syncing deferred chunks" }),
+            false => Ok(()),
+        }
     }
 }
 

@@ -371,10 +371,10 @@ impl Drop for Open {
 impl Inner {
     /// Brings back what journals hold, and tidies up.
     fn recover(&self, opened: &Manifest) -> Result<()> {
-        self.adopt(self.load_journals(opened)?);
+        let loaded = self.load_journals(opened)?;
         self.check_not_rolled_back(opened)?;
-        let kept: Vec<_> =
-            self.shards.iter().flat_map(|s| s.state.lock().full.clone()).map(|j| j.id).collect();
+        let kept: Vec<_> = loaded.iter().flat_map(recover::Loaded::kept).collect();
+        self.adopt(loaded);
         let keyring_generation = self.keyring.generation();
         if kept.len() < opened.journals.len() || keyring_generation > opened.keyring_generation {
             // Journals without a frame were made ahead; they are not worth keeping.

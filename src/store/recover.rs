@@ -17,10 +17,20 @@ use crate::segment::writer::{SEGMENT_DIR, SEGMENT_SUFFIX};
 use super::state::{Inner, Shard};
 
 /// What the journals of one shard hold.
+#[derive(Default)]
 pub(super) struct Loaded {
     table: Table,
     full: Vec<Arc<Journal>>,
+    /// Journals that salvage could not even open: they stay where they are.
+    unreadable: Vec<FileId>,
     salvaged_bytes: u64,
+}
+
+impl Loaded {
+    /// The journals that are worth keeping.
+    pub(super) fn kept(&self) -> impl Iterator<Item = FileId> {
+        self.full.iter().map(|j| j.id).chain(self.unreadable.iter().copied())
+    }
 }
 
 impl Inner {
@@ -31,11 +41,21 @@ impl Inner {
     pub(super) fn load_journals(&self, manifest: &Manifest) -> Result<Vec<Loaded>> {
         let mut journals = manifest.journals.clone();
         journals.sort_by_key(|j| j.number);
+        if self.read_only {
+            // Its writer goes on meanwhile: read in this order, no chunk is seen without those before it.
+            journals.reverse();
+        }
         let load_shard = |shard: &Shard| {
-            let mut loaded =
-                Loaded { table: Table::default(), full: Vec::new(), salvaged_bytes: 0 };
+            let mut loaded = Loaded::default();
             for entry in journals.iter().filter(|j| j.shard == shard.index) {
-                let (journal, scanned) = self.load_journal(entry, manifest, &mut loaded)?;
+                let salvage = self.options.recovery == Recovery::Salvage;
+                let (journal, scanned) = match self.load_journal(entry, manifest, &mut loaded) {
+                    Err(Error::Corrupt(_) | Error::Unsupported { .. }) if salvage => {
+                        loaded.unreadable.push(entry.id);
+                        continue;
+                    }
+                    outcome => outcome?,
+                };
                 if scanned.frames == 0 {
                     continue;
                 }
