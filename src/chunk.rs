@@ -106,7 +106,7 @@ fn count_ndjson(events: &[u8]) -> Result<u32, InputError> {
         return Err(InputError::ChunkEmpty);
     }
     let wrong = |line, why| Err(InputError::NotNdjson { line, why });
-    if let Err(e) = std::str::from_utf8(events) {
+    if let Err(e) = simdutf8::compat::from_utf8(events) {
         let line = 1 + memchr::memchr_iter(b'\n', &events[..e.valid_up_to()]).count();
         return wrong(line, "it is not UTF-8");
     }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use parking_lot::Mutex;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::{CParameter, DParameter, get_frame_content_size};
 
@@ -39,34 +40,64 @@ impl Packer {
     }
 }
 
+/// Contexts that are kept for the next chunk: about as many as processors compress at one time.
+const KEPT_MAX: usize = 32;
+
 /// A thread's buffer is kept for the next chunk up to this size: most chunks fit, and a thousand threads hold little.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
-/// Calls `then` with one zstd frame of `raw`, made with this thread's context of that level and in its buffer.
-pub(crate) fn with_packed<T>(
-    level: i32,
-    raw: &[u8],
-    then: impl FnOnce(&[u8]) -> T,
-) -> std::io::Result<T> {
-    thread_local! {
-        static PACKER: RefCell<Option<(i32, Packer)>> = const { RefCell::new(None) };
-        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+/// Contexts that are not in use, with their levels. However many threads append, the one used last is taken first,
+/// for it is still in the processor's cache.
+static PACKERS: Mutex<Vec<(i32, Packer)>> = Mutex::new(Vec::new());
+
+fn take_packer(level: i32) -> std::io::Result<Packer> {
+    let mut kept = PACKERS.lock();
+    match kept.iter().rposition(|(l, _)| *l == level) {
+        Some(at) => Ok(kept.remove(at).1),
+        None => Packer::new(level),
     }
-    let mut packed = BUFFER.take();
-    packed.clear();
-    packed.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-    PACKER.with_borrow_mut(|slot| {
-        let packer = match slot {
-            Some((l, packer)) if *l == level => packer,
-            _ => &mut slot.insert((level, Packer::new(level)?)).1,
-        };
-        packer.0.compress_to_buffer(raw, &mut packed)
-    })?;
-    let outcome = then(&packed);
-    if packed.capacity() <= KEPT_BYTES_MAX {
-        BUFFER.set(packed);
+}
+
+fn keep_packer(level: i32, packer: Packer) {
+    let mut kept = PACKERS.lock();
+    if kept.len() == KEPT_MAX {
+        // Those of a level that is no longer asked for make room.
+        kept.remove(0);
     }
-    Ok(outcome)
+    kept.push((level, packer));
+}
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// One zstd frame in this thread's buffer, which is used again when this is dropped.
+pub(crate) struct Packed(Vec<u8>);
+
+impl std::ops::Deref for Packed {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Packed {
+    fn drop(&mut self) {
+        if self.0.capacity() <= KEPT_BYTES_MAX {
+            BUFFER.set(std::mem::take(&mut self.0));
+        }
+    }
+}
+
+/// One zstd frame of `raw`, at that level.
+pub(crate) fn pack(level: i32, raw: &[u8]) -> std::io::Result<Packed> {
+    let mut packer = take_packer(level)?;
+    let mut packed = Packed(BUFFER.take());
+    packed.0.clear();
+    packed.0.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+    packer.0.compress_to_buffer(raw, &mut packed.0)?;
+    keep_packer(level, packer);
+    Ok(packed)
 }
 
 /// Decompresses one zstd frame that must yield exactly `raw_bytes` bytes, and appends them to `out`.
@@ -122,7 +153,7 @@ mod tests {
             assert_eq!(back, raw, "a failure leaves the output as it was");
         }
         for level in [1, 3, 1] {
-            let packed = with_packed(level, &raw, <[u8]>::to_vec).unwrap();
+            let packed = pack(level, &raw).unwrap();
             let mut back = Vec::new();
             unpack(&packed, raw.len(), &mut back).unwrap();
             assert_eq!(back, raw);

@@ -1,8 +1,11 @@
 //! Group commit: many appenders, one write and one sync.
 //!
-//! An appender joins the *group* that is forming, under the shard's lock. The first one that finds no leader
-//! becomes it: it closes the group, writes and syncs it without the lock, and wakes its members. What arrived
-//! meanwhile is the next group, and one of its members is woken to lead it. There is no timer.
+//! An appender joins the *group* that is forming, under the shard's lock. The first one that waits for a group leads
+//! it: when the group before has ended, it closes its own, writes and syncs it without the lock, and wakes the
+//! members. What arrived meanwhile is the next group, whose leader is among those who wake. There is no timer.
+//!
+//! Who waits for a group does so without any lock, so that all of its members wake at once, and not one
+//! after the other as they pass the shard's lock on.
 //!
 //! On a machine whose processors are busy compressing, a sync can be faster than the next chunk, and groups would
 //! shrink to one. So a leader that has lately seen company yields the processor before it closes its group,
@@ -10,7 +13,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
 use crate::format::frame::{FRAMES_FROM, SealedFrame};
@@ -25,7 +28,7 @@ const SPARE_BYTES_MAX: usize = 1 << 20;
 
 /// A leader gathers no more than this many members: syncs are rare enough then, and whoever does not belong to the
 /// group goes on compressing while it is synced.
-const GATHER_MEMBERS_MAX: u32 = 16;
+const GATHER_MEMBERS_MAX: u32 = 10;
 
 /// Why the members of a group were not made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +42,6 @@ enum Failure {
 /// Frames that become durable together.
 #[derive(Default)]
 pub(crate) struct Group {
-    done: Condvar,
     result: OnceLock<Result<(), Failure>>,
 }
 
@@ -54,6 +56,8 @@ pub(crate) struct Log {
     spare: Vec<u8>,
     group: Arc<Group>,
     members: u32,
+    /// Whether someone leads the forming group, or waits to.
+    led: bool,
     in_flight: Option<Arc<Group>>,
     /// Whether the last group had more than one member.
     company: bool,
@@ -91,6 +95,7 @@ impl Log {
             spare: Vec::new(),
             group: Arc::default(),
             members: 0,
+            led: false,
             in_flight: None,
             company: false,
             poisoned: false,
@@ -171,6 +176,13 @@ impl Log {
         Some((offset, Arc::clone(&self.group)))
     }
 
+    /// Lets another group form, and returns the one that did.
+    fn begin_group(&mut self) -> Arc<Group> {
+        self.members = 0;
+        self.led = false;
+        std::mem::take(&mut self.group)
+    }
+
     /// The group in which the frame at `offset` of the current journal becomes durable, if it is not yet.
     pub(crate) fn group_of(&self, offset: u32) -> Option<Arc<Group>> {
         let journal = self.journal.as_ref()?;
@@ -191,48 +203,57 @@ impl Log {
     }
 }
 
-/// Waits until a group is durable, leading groups where no one else does.
+/// Waits until a group is durable, and leads it where no one else does.
 ///
 /// # Errors
 /// [`Error::DiskFull`] if it could not be written; [`Error::Poisoned`] if it could not be synced.
-pub(crate) fn wait<'a, S: HasLog>(
-    mutex: &'a Mutex<S>,
-    mut state: MutexGuard<'a, S>,
+pub(crate) fn wait<S: HasLog>(
+    mutex: &Mutex<S>,
+    mut state: MutexGuard<'_, S>,
     group: &Arc<Group>,
 ) -> Result<()> {
-    loop {
-        if let Some(result) = group.result.get() {
-            return result.map_err(|failure| match failure {
-                Failure::Full => Error::DiskFull { doing: "appending to the journal" },
-                Failure::Poisoned => Error::Poisoned { shard: state.log().shard },
-            });
+    let log = state.log();
+    let shard = log.shard;
+    if Arc::ptr_eq(&log.group, group) && !log.led {
+        log.led = true;
+        match log.in_flight.clone() {
+            None => lead(mutex, state),
+            Some(before) => {
+                drop(state);
+                before.result.wait();
+                let state = mutex.lock();
+                // It may have failed, and this group with it.
+                if group.result.get().is_none() {
+                    lead(mutex, state);
+                }
+            }
         }
-        if state.log().in_flight.is_none() {
-            state = lead(mutex, state);
-        } else {
-            group.done.wait(&mut state);
-        }
+    } else {
+        drop(state);
     }
+    group.result.wait().map_err(|failure| match failure {
+        Failure::Full => Error::DiskFull { doing: "appending to the journal" },
+        Failure::Poisoned => Error::Poisoned { shard },
+    })
 }
 
 /// Writes and syncs the forming group.
-fn lead<'a, S: HasLog>(mutex: &'a Mutex<S>, mut state: MutexGuard<'a, S>) -> MutexGuard<'a, S> {
-    let group = Arc::clone(&state.log().group);
-    let Some(journal) = state.log().journal.clone() else {
+fn lead<S: HasLog>(mutex: &Mutex<S>, mut state: MutexGuard<'_, S>) {
+    let log = state.log();
+    let group = Arc::clone(&log.group);
+    let Some(journal) = log.journal.clone() else {
         // Nothing can have been joined, so there is nothing to wait for.
-        state.log().group = Arc::default();
+        log.begin_group();
         let _ = group.result.set(Ok(()));
-        return state;
+        return;
     };
-    state.log().in_flight = Some(Arc::clone(&group));
+    log.in_flight = Some(Arc::clone(&group));
     gather(&mut state);
     let log = state.log();
     let spare = std::mem::take(&mut log.spare);
     let mut batch = std::mem::replace(&mut log.buffer, spare);
-    let next = Arc::<Group>::default();
-    log.group = Arc::clone(&next);
     log.company = log.members > 1;
-    log.members = 0;
+    log.begin_group();
     log.deferred = [false, log.deferred[0]];
     let (end, fill_bytes) = (log.tail, log.fill_bytes);
     drop(state);
@@ -260,11 +281,8 @@ fn lead<'a, S: HasLog>(mutex: &'a Mutex<S>, mut state: MutexGuard<'a, S>) -> Mut
     batch.shrink_to(SPARE_BYTES_MAX);
     log.spare = batch;
     log.in_flight = None;
+    drop(state);
     let _ = group.result.set(result);
-    group.done.notify_all();
-    // Someone who joined the next group must lead it.
-    next.done.notify_one();
-    state
 }
 
 /// Lets those who are ready to run join the group, as long as it keeps growing.
@@ -292,8 +310,6 @@ fn abandon<S: HasLog>(state: &mut S, failure: Failure, start: u32) {
     log.deferred = [false; 2];
     log.tail = start;
     log.buffer.clear();
-    log.members = 0;
-    let waiting = std::mem::take(&mut log.group);
+    let waiting = log.begin_group();
     let _ = waiting.result.set(Err(failure));
-    waiting.done.notify_all();
 }

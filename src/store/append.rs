@@ -13,7 +13,7 @@ use crate::format::frame::{Envelope, FrameCiphers, Identity, SealedFrame, Sealed
 use crate::format::manifest::{JournalEntry, JournalHead, NO_CUT};
 use crate::ids::{FileId, day_of, expiry_day};
 use crate::journal::file::{Journal, NewJournal};
-use crate::journal::log::wait;
+use crate::journal::log::{Group, wait};
 use crate::journal::table::{FrameRef, Stamp};
 use crate::keyring::SessionKeys;
 use crate::limits::{EVENT_MS_MIN, SESSION_SPAN_MS_MAX};
@@ -100,18 +100,20 @@ impl Site {
         let events = chunk.check(inner.env.clock.now_ms())?;
         let mut target = self.target(session, chunk)?;
         if target.archived.contains(chunk.seq as u32) {
-            inner.counters.duplicates.fetch_add(1, Relaxed);
-            return Ok(Appended { position: None, stored_bytes: 0, duplicate: true });
+            return self.duplicate(None, durability);
         }
-        zst::with_packed(inner.options.append_level, &chunk.events, |packed| {
-            loop {
-                match self.join(&target, chunk, events, packed, durability)? {
-                    Joined::Done(appended) => return Ok(appended),
-                    Joined::Again => target = self.target(session, chunk)?,
+        let packed = zst::pack(inner.options.append_level, &chunk.events)
+            .map_err(|e| Error::io("compressing a chunk", &inner.dir, e))?;
+        loop {
+            match self.join(&target, chunk, events, &packed)? {
+                Joined::Frame(joined) => {
+                    drop(packed);
+                    return self.settle(joined, chunk, durability);
                 }
+                Joined::Duplicate(known) => return self.duplicate(known, durability),
+                Joined::Again => target = self.target(session, chunk)?,
             }
-        })
-        .map_err(|e| Error::io("compressing a chunk", &inner.dir, e))?
+        }
     }
 
     /// The session of a chunk: live, archived, or one that begins with it.
@@ -182,8 +184,7 @@ impl Site {
         chunk: &Chunk<'_>,
         events: u32,
         packed: &[u8],
-        durability: Durability,
-    ) -> Result<Joined> {
+    ) -> Result<Joined<'_>> {
         let inner = &*self.inner;
         let handle = self.site.handle();
         let shard = inner.shard(handle);
@@ -216,7 +217,7 @@ impl Site {
         }
         if let Some(known) = state.table.get(handle, key).and_then(|l| l.has(envelope.seq)) {
             let known = known.clone();
-            return self.duplicate(shard, state, &known, durability);
+            return Ok(Joined::Duplicate(Some((known, state))));
         }
         let stored_bytes = frame.len() as u32;
         let offset = state.log.tail();
@@ -231,24 +232,33 @@ impl Site {
             events,
         };
         if !state.table.insert(handle, &envelope, frame_ref, || Some(target.archived.clone())) {
-            inner.counters.duplicates.fetch_add(1, Relaxed);
-            let duplicate = Appended { position: None, stored_bytes: 0, duplicate: true };
-            return Ok(Joined::Done(duplicate));
+            return Ok(Joined::Duplicate(None));
         }
         let Some((_, group)) = state.log.join(frame) else { return Ok(Joined::Again) };
-        match durability {
-            Durability::Synced => wait(&shard.state, state, &group)?,
-            Durability::Deferred => {
-                state.log.defer();
-                if state.log.pending_bytes() >= DEFERRED_BYTES_MAX {
-                    wait(&shard.state, state, &group)?;
-                }
-            }
-        }
-        inner.counters.appended.fetch_add(1, Relaxed);
-        inner.counters.raw_bytes.fetch_add(chunk.events.len() as u64, Relaxed);
         let position = Some(Position { journal: journal.head.number, offset });
-        Ok(Joined::Done(Appended { position, stored_bytes, duplicate: false }))
+        let appended = Appended { position, stored_bytes, duplicate: false };
+        Ok(Joined::Frame(JoinedFrame { shard, state, group, appended }))
+    }
+
+    /// Waits for the group of a frame, if that is wanted.
+    fn settle(
+        &self,
+        joined: JoinedFrame<'_>,
+        chunk: &Chunk<'_>,
+        durability: Durability,
+    ) -> Result<Appended> {
+        let JoinedFrame { shard, mut state, group, appended } = joined;
+        let full = state.log.pending_bytes() >= DEFERRED_BYTES_MAX;
+        if durability == Durability::Deferred {
+            state.log.defer();
+        }
+        if durability == Durability::Synced || full {
+            wait(&shard.state, state, &group)?;
+        }
+        let counters = &self.inner.counters;
+        counters.appended.fetch_add(1, Relaxed);
+        counters.raw_bytes.fetch_add(chunk.events.len() as u64, Relaxed);
+        Ok(appended)
     }
 
     /// Whether what was sealed may still join: rotation, archiving, closing, or another first chunk of
@@ -300,29 +310,38 @@ impl Site {
         }
     }
 
-    /// Answers a duplicate of a chunk in a journal: as durable as was asked for.
-    fn duplicate(
-        &self,
-        shard: &Shard,
-        state: MutexGuard<'_, ShardState>,
-        known: &FrameRef,
-        durability: Durability,
-    ) -> Result<Joined> {
+    /// Answers a duplicate: as durable as was asked for, where the chunk stands in a journal.
+    fn duplicate(&self, known: Option<Known<'_>>, durability: Durability) -> Result<Appended> {
         self.inner.counters.duplicates.fetch_add(1, Relaxed);
+        let position = known.as_ref().map(|(frame, _)| Position::from(frame));
         if durability == Durability::Synced
-            && let Some(group) = state.log.group_of(known.offset).filter(|_| !known.is_durable())
+            && let Some((frame, state)) = known
+            && let Some(group) = state.log.group_of(frame.offset).filter(|_| !frame.is_durable())
         {
-            wait(&shard.state, state, &group)?;
+            wait(&self.inner.shard(self.site.handle()).state, state, &group)?;
         }
-        let position = Some(Position::from(known));
-        Ok(Joined::Done(Appended { position, stored_bytes: 0, duplicate: true }))
+        Ok(Appended { position, stored_bytes: 0, duplicate: true })
     }
 }
 
-enum Joined {
-    Done(Appended),
+/// A frame that is there already, under the lock of its shard: so that it does not fail unseen.
+type Known<'a> = (FrameRef, MutexGuard<'a, ShardState>);
+
+/// What came of sealing a chunk and joining a group with it.
+enum Joined<'a> {
+    Frame(JoinedFrame<'a>),
+    /// It is there already, in this frame or in a segment.
+    Duplicate(Option<Known<'a>>),
     /// Something changed between sealing and joining.
     Again,
+}
+
+/// A frame that has joined a group, under the lock of its shard.
+struct JoinedFrame<'a> {
+    shard: &'a Shard,
+    state: MutexGuard<'a, ShardState>,
+    group: Arc<Group>,
+    appended: Appended,
 }
 
 impl Inner {
