@@ -289,6 +289,11 @@ impl Error {
         }
     }
 
+    /// Whether nobody can read it any more: it was erased, or its retention has ended. That is no damage.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Erased | Self::Expired { .. })
+    }
+
     /// Damage at a place in a file.
     pub(crate) fn corrupt(file: &str, offset: u64, kind: Damage) -> Self {
         Self::Corrupt(Box::new(Corruption { file: file.to_owned(), offset, site: None, kind }))

@@ -194,7 +194,12 @@ pub(crate) fn check_retention(days: u32) -> Result<(), InputError> {
 
 /// The day on which a session that starts at `start_ms` is no longer kept.
 pub(crate) fn expiry_day(start_ms: u64, retention_days: u32) -> u32 {
-    day_of(start_ms).saturating_add(retention_days).saturating_add(1)
+    expiry_day_of(day_of(start_ms), retention_days)
+}
+
+/// The day on which sessions that start on `start_day` are no longer kept.
+pub(crate) fn expiry_day_of(start_day: u32, retention_days: u32) -> u32 {
+    start_day.saturating_add(retention_days).saturating_add(1)
 }
 
 /// Days since 1970-01-01 UTC.

@@ -635,7 +635,7 @@ fn frames_in_the_place_of_others_are_seen() {
         let bytes = original.disk.file_bytes(from).unwrap();
         let payload = u32::from_le_bytes(*bytes[4096 + 12..].first_chunk().unwrap()) as usize;
         let envelope = u32::from_le_bytes(*bytes[4096 + 8..].first_chunk().unwrap()) as usize;
-        let frame = &bytes[4096..4096 + (72 + envelope + payload).next_multiple_of(8)];
+        let frame = &bytes[4096..4096 + (76 + envelope + payload).next_multiple_of(8)];
         for to in &files {
             let disk = original.copy();
             let mut there = disk.file_bytes(to).unwrap();

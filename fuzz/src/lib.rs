@@ -251,9 +251,9 @@ pub fn repair_unit(bytes: &mut [u8], at: usize) -> Option<usize> {
 pub fn repair_frames(bytes: &mut [u8]) {
     let Some(id) = bytes.get(12..28).map(<[u8]>::to_vec) else { return };
     let mut at = 4096;
-    while bytes.len() >= at + 72 {
+    while bytes.len() >= at + 76 {
         let (envelope, payload) = (number(bytes, at + 8), number(bytes, at + 12));
-        let Some(end) = (at + 72).checked_add(envelope).and_then(|n| n.checked_add(payload)) else {
+        let Some(end) = (at + 76).checked_add(envelope).and_then(|n| n.checked_add(payload)) else {
             return;
         };
         if let Some(body) = bytes.get(at + 40..end) {

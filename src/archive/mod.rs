@@ -4,17 +4,15 @@
 //! What is written here is synced and nothing names it yet; the store publishes it.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use crate::crypto::Cipher;
 use crate::env::Env;
 use crate::error::{Damage, Error, Result};
 use crate::format::manifest::SegmentEntry;
 use crate::format::segment::{ChunkEntry, SessionEntry};
-use crate::ids::{FileId, SiteHandle, day_of, expiry_day};
+use crate::ids::{FileId, SiteHandle, day_of};
 use crate::journal::read::{FrameKeys, read_frame};
 use crate::journal::table::Live;
-use crate::keyring::{Keyring, SessionKeys, Site};
+use crate::keyring::{Kept, Keyring, SessionKeys, Site};
 use crate::segment::writer::{SegmentClass, SegmentWriter, SessionBlocks, segment_name};
 use crate::seqset::SeqSet;
 
@@ -23,7 +21,6 @@ pub(crate) struct Job<'a> {
     pub(crate) env: &'a Env,
     pub(crate) root: &'a Path,
     pub(crate) keyring: &'a Keyring,
-    pub(crate) directory: &'a Cipher,
     pub(crate) shard: u16,
     /// Sessions with those of their frames that are to be archived.
     pub(crate) sessions: Vec<(SiteHandle, Live)>,
@@ -51,6 +48,8 @@ pub(crate) fn run(mut job: Job<'_>) -> Result<Vec<Written>> {
         let Some((_, first)) = group.first() else { continue };
         match write_segment(&job, class(first), group) {
             Ok(segment) => written.extend(segment),
+            // The sessions of a segment have one expiry day, and it passed before the segment was finished.
+            Err(Error::Expired { .. }) => {}
             Err(e) => {
                 // Nothing names these files yet; left behind, they would fill the disk at each attempt.
                 written.iter().for_each(|w| remove(&job, w));
@@ -65,12 +64,17 @@ fn remove(job: &Job<'_>, written: &Written) {
     let _ = job.env.disk.remove(&job.root.join(segment_name(written.entry.id)));
 }
 
-/// Writes one segment; `None` if none of the sessions can be read by anyone any more.
+/// Writes one segment; `None` if all of the sessions were erased.
+///
+/// # Errors
+/// [`Error::Expired`] if the day has passed until which they are kept.
 fn write_segment(
     job: &Job<'_>,
     class: SegmentClass,
     sessions: &[(SiteHandle, Live)],
 ) -> Result<Option<Written>> {
+    let kept = Kept::Until(class.expiry_day());
+    let directory = job.keyring.directory_cipher(kept)?;
     let mut id = FileId([0; 16]);
     let random = job.env.random.fill(&mut id.0);
     random.map_err(|e| Error::io("drawing a file id", job.root, e))?;
@@ -82,34 +86,29 @@ fn write_segment(
         let Some(site) = job.keyring.site_by_handle(handle) else { continue };
         let before = places.len();
         for (_, live) in group {
-            let Some(keys) = session_keys(job.keyring, &site, live)? else { continue };
-            write_session(&mut writer, &site, live, &keys).map_err(|e| e.at_site(site.id()))?;
+            let keys = match job.keyring.session_keys(&site, &live.stamp.tag, kept) {
+                Err(Error::Erased) => continue,
+                keys => keys?,
+            };
+            write_session(&mut writer, job.keyring, &site, live, &keys)
+                .map_err(|e| e.at_site(site.id()))?;
             places.push((live.stamp.tag.place() >> 32) as u32);
         }
         if places.len() > before {
-            writer.end_site(*handle, site.index())?;
+            writer.end_site(*handle, &*job.keyring.index_cipher(&site, kept)?)?;
         }
     }
     if places.is_empty() {
         return Ok(None);
     }
     places.sort_unstable();
-    let entry = writer.finish(job.directory)?;
+    let entry = writer.finish(&directory)?;
     Ok(Some(Written { entry, places: places.into() }))
-}
-
-/// The keys of a session, unless it was erased or has expired.
-fn session_keys(keyring: &Keyring, site: &Site, live: &Live) -> Result<Option<Arc<SessionKeys>>> {
-    let day = expiry_day(live.stamp.start_ms, live.stamp.retention_days);
-    match keyring.session_keys(site, &live.stamp.tag, day) {
-        Ok(keys) => Ok(Some(keys)),
-        Err(Error::Erased | Error::Expired { .. }) => Ok(None),
-        Err(e) => Err(e),
-    }
 }
 
 fn write_session(
     writer: &mut SegmentWriter<'_>,
+    keyring: &Keyring,
     site: &Site,
     live: &Live,
     keys: &SessionKeys,
@@ -135,8 +134,14 @@ fn write_session(
         offset: 0,
         blocks: Box::default(),
     });
-    let (tag, start_ms) = (stamp.tag, stamp.start_ms);
-    let frame_keys = FrameKeys { site, tag, start_ms, session: keys.cipher() };
+    let frame_keys = FrameKeys {
+        keyring,
+        site,
+        tag: stamp.tag,
+        start_ms: stamp.start_ms,
+        expiry_day: stamp.expiry_day(),
+        session: keys.cipher(),
+    };
     let mut raw = Vec::new();
     for frame in &live.frames {
         raw.clear();

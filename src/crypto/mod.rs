@@ -10,9 +10,10 @@
 //!   each few of them in a segment, and one identity whenever a process first meets the session. Appends that are
 //!   refused or repeated, and archiving that an error or a crash interrupts, seal again; archiving backs off after
 //!   an error. In all that stays below 2^20, so the chance is below 2^-57; SP 800-38D (8.3) allows 2^-32.
-//! * The locators and envelopes of a journal are sealed under keys of that one file: a frame is at least 136 bytes and a
+//! * The locators and envelopes of a journal are sealed under keys of that one file: a frame is at least 140 bytes and a
 //!   file little more than 1 GiB, so they are below 2^23, and the chance below 2^-51.
-//! * Index, directory and manifest keys seal a few units for each segment or publication. A manifest replaced ten
+//! * The index and directory keys of a day seal a few units for each of its segments, the manifest key one for each
+//!   publication. A manifest replaced ten
 //!   times a second for ten years stays below 2^32, and the chance below 2^-33.
 //! * The three seals of a frame share one nonce under three different keys, which is as good as three nonces:
 //!   uniqueness is asked of the pair of key and nonce.

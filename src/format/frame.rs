@@ -2,13 +2,13 @@
 
 use super::codec::{Malformed, Put, Take};
 use super::header::{Codec, UNIT_COMMON_BYTES, UnitKind, associated, check_suite, unsupported};
+use super::identity::{IDENTITY_BYTES_MAX, SealedIdentity};
 use crate::chunk::{Kind, Snapshot};
 use crate::crypto::{Cipher, NONCE_BYTES, Nonce, TAG_BYTES};
 use crate::error::{Damage, Error, Result};
-use crate::ids::{FileId, SessionTag, SiteHandle, VisitorTag};
+use crate::ids::{FileId, SessionTag, SiteHandle, VisitorTag, expiry_day};
 use crate::limits::{
-    ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, CHUNK_BYTES_MAX,
-    CHUNK_EVENTS_MAX, CHUNK_SNAPSHOTS_MAX, RETENTION_DAYS_MAX, SEQUENCE_MAX, SESSION_ID_BYTES_MAX,
+    CHUNK_BYTES_MAX, CHUNK_EVENTS_MAX, CHUNK_SNAPSHOTS_MAX, RETENTION_DAYS_MAX, SEQUENCE_MAX,
 };
 
 /// Where frames begin in a journal: a page of its own for the head.
@@ -16,19 +16,40 @@ pub(crate) const FRAMES_FROM: u32 = 4096;
 /// Frames begin on multiples of this.
 pub(crate) const FRAME_ALIGN: usize = 8;
 pub(crate) const FRAME_HEADER_BYTES: usize = 40;
-const LOCATOR_BYTES: usize = 16 + TAG_BYTES;
+const LOCATOR_BYTES: usize = Locator::BYTES + TAG_BYTES;
 const ENVELOPE_AT: usize = FRAME_HEADER_BYTES + LOCATOR_BYTES;
 const _: () = assert!(FRAME_HEADER_BYTES == 4 + 4 + 4 + 4 + 4 + NONCE_BYTES + 4 + 4);
-const _: () = assert!(ENVELOPE_AT == 72);
+const _: () = assert!(ENVELOPE_AT == 76);
 
-/// Largest identity in bytes: both ids and all attributes with their lengths.
-pub(crate) const IDENTITY_BYTES_MAX: usize = 2 * (SESSION_ID_BYTES_MAX + 2)
-    + 1
-    + ATTRIBUTES_MAX * (ATTRIBUTE_NAME_BYTES_MAX + ATTRIBUTE_VALUE_BYTES_MAX + 4);
 /// Largest sealed payload: an incompressible chunk grows by at most 1/256 and a header in zstd.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = CHUNK_BYTES_MAX + (CHUNK_BYTES_MAX >> 8) + 1024;
 /// Largest sealed envelope: its identity and its snapshots at their widest.
 pub(crate) const ENVELOPE_BYTES_MAX: usize = 256 + CHUNK_SNAPSHOTS_MAX * 15 + IDENTITY_BYTES_MAX;
+
+/// What tells which keys open a frame: all that is known of it once its expiry day has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Locator {
+    pub(crate) site: SiteHandle,
+    /// The first day on which the chunk's session is no longer kept.
+    pub(crate) expiry_day: u32,
+}
+
+impl Locator {
+    const BYTES: usize = 16 + 4;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.put(&self.site.0);
+        out.put_u32(self.expiry_day);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut take = Take::new(bytes);
+        let site = SiteHandle(take.array("site handle")?);
+        let expiry_day = take.u32("expiry day")?;
+        take.end("locator")?;
+        Ok(Self { site, expiry_day })
+    }
+}
 
 /// What is known of a chunk without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +75,11 @@ pub(crate) struct Envelope {
 const FLAG_IDENTITY: u8 = 1;
 
 impl Envelope {
+    /// The first day on which the chunk's session is no longer kept.
+    pub(crate) fn expiry_day(&self) -> u32 {
+        expiry_day(self.start_ms, self.retention_days)
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.put(&self.tag.0);
         out.put(&self.visitor.0);
@@ -85,6 +111,10 @@ impl Envelope {
             return Err(Malformed("flags"));
         }
         let retention_days = take.varint_max(RETENTION_DAYS_MAX.into(), "retention class")? as u32;
+        if retention_days == 0 {
+            // Only segments of holds have none.
+            return Err(Malformed("retention class"));
+        }
         let start_ms = take.varint("session start")?;
         let seq = take.varint_max(SEQUENCE_MAX - 1, "sequence number")? as u32;
         let first_ms = take.varint("first event")?;
@@ -187,7 +217,7 @@ impl SealedFrame {
         let tags = 2 * TAG_BYTES + FRAME_ALIGN;
         let mut bytes = Vec::with_capacity(ENVELOPE_AT + plain.len() + packed.len() + tags);
         bytes.resize(FRAME_HEADER_BYTES, 0);
-        bytes.put(&site.0);
+        Locator { site, expiry_day: envelope.expiry_day() }.encode(&mut bytes);
         let aad = associated(&common, &[&journal.0]);
         ciphers.journal.seal(nonce, &aad, &mut bytes, FRAME_HEADER_BYTES);
         bytes.put(&plain);
@@ -312,34 +342,36 @@ impl FrameHeader {
         Ok(())
     }
 
-    /// The site of the frame, from its locator.
+    /// The site of the frame and its expiry day.
     pub(crate) fn open_locator(
         &self,
         place: &FramePlace<'_>,
         frame: &[u8],
         journal: &Cipher,
-    ) -> Result<SiteHandle> {
+    ) -> Result<Locator> {
         self.check_algorithms(place.file)?;
         let mut locator = [0; LOCATOR_BYTES];
         locator.copy_from_slice(&frame[FRAME_HEADER_BYTES..ENVELOPE_AT]);
         let aad = associated(&self.common, &[&place.journal.0]);
         let text = journal.open(&self.nonce, &aad, &mut locator).map_err(|_| place.tampered())?;
-        text.first_chunk().map(|h| SiteHandle(*h)).ok_or_else(|| place.tampered())
+        Locator::decode(text).map_err(|m| place.malformed(m))
     }
 
-    /// The envelope, and its plaintext as the payload's associated data needs it.
+    /// The envelope under this locator, and its plaintext as the payload's associated data needs it.
     pub(crate) fn open_envelope(
         &self,
         place: &FramePlace<'_>,
-        site: SiteHandle,
+        locator: Locator,
         frame: &[u8],
         cipher: &Cipher,
     ) -> Result<(Envelope, Vec<u8>)> {
         let mut sealed = frame[ENVELOPE_AT..ENVELOPE_AT + self.envelope_bytes].to_vec();
-        let aad = associated(&self.common, &[&place.journal.0, &site.0]);
+        let aad = associated(&self.common, &[&place.journal.0, &locator.site.0]);
         let text = cipher.open(&self.nonce, &aad, &mut sealed).map_err(|_| place.tampered())?;
-        let envelope = Envelope::decode(text)
-            .map_err(|m| Error::corrupt(place.file, place.offset, Damage::Malformed(m.0)))?;
+        let envelope = Envelope::decode(text).map_err(|m| place.malformed(m))?;
+        if envelope.expiry_day() != locator.expiry_day {
+            return Err(place.malformed(Malformed("expiry day")));
+        }
         sealed.truncate(self.envelope_bytes - TAG_BYTES);
         Ok((envelope, sealed))
     }
@@ -373,94 +405,12 @@ impl FramePlace<'_> {
     fn tampered(&self) -> Error {
         Error::corrupt(self.file, self.offset, Damage::Tampered)
     }
-}
 
-/// An identity under its seal, as frames and indexes carry it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SealedIdentity {
-    pub(crate) nonce: Nonce,
-    /// Ciphertext and tag.
-    pub(crate) bytes: Box<[u8]>,
-}
-
-impl SealedIdentity {
-    fn associated(site: SiteHandle, tag: SessionTag) -> Vec<u8> {
-        associated(&UnitKind::IDENTITY.common(Codec::Stored), &[&site.0, &tag.0])
-    }
-
-    pub(crate) fn seal(
-        identity: &Identity,
-        site: SiteHandle,
-        tag: SessionTag,
-        cipher: &Cipher,
-        nonce: Nonce,
-    ) -> Self {
-        let mut bytes = Vec::new();
-        identity.encode(&mut bytes);
-        cipher.seal(&nonce, &Self::associated(site, tag), &mut bytes, 0);
-        Self { nonce, bytes: bytes.into() }
-    }
-
-    /// The identity, or `None` if the seal is broken or its content malformed.
-    pub(crate) fn open(
-        &self,
-        site: SiteHandle,
-        tag: SessionTag,
-        cipher: &Cipher,
-    ) -> Option<Identity> {
-        let mut bytes = self.bytes.to_vec();
-        let text = cipher.open(&self.nonce, &Self::associated(site, tag), &mut bytes).ok()?;
-        Identity::decode(text).ok()
-    }
-
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.put(&self.nonce);
-        out.put_bytes(&self.bytes);
-    }
-
-    pub(crate) fn decode(take: &mut Take<'_>) -> Result<Self, Malformed> {
-        let nonce = take.array("identity nonce")?;
-        let bytes = take.byte_string(IDENTITY_BYTES_MAX + TAG_BYTES, "identity")?.into();
-        Ok(Self { nonce, bytes })
+    fn malformed(&self, what: Malformed) -> Error {
+        Error::corrupt(self.file, self.offset, Damage::Malformed(what.0))
     }
 }
 
-/// What the recorder said of the session; sealed under the session's own key, so that it goes with the session.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) session: Box<str>,
-    pub(crate) visitor: Option<Box<str>>,
-    pub(crate) attributes: Vec<(Box<str>, Box<str>)>,
-}
-
-impl Identity {
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.put_bytes(self.session.as_bytes());
-        out.put_bytes(self.visitor.as_deref().unwrap_or_default().as_bytes());
-        out.put_varint(self.attributes.len() as u64);
-        for (name, value) in &self.attributes {
-            out.put_bytes(name.as_bytes());
-            out.put_bytes(value.as_bytes());
-        }
-    }
-
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut take = Take::new(bytes);
-        let session = take.text(SESSION_ID_BYTES_MAX, "session id")?.into();
-        let visitor = take.text(SESSION_ID_BYTES_MAX, "visitor id")?;
-        let count = take.count(2, "attributes")?;
-        if count > ATTRIBUTES_MAX {
-            return Err(Malformed("attributes"));
-        }
-        let attributes = (0..count)
-            .map(|_| {
-                let name = take.text(ATTRIBUTE_NAME_BYTES_MAX, "attribute name")?;
-                let value = take.text(ATTRIBUTE_VALUE_BYTES_MAX, "attribute value")?;
-                Ok((name.into(), value.into()))
-            })
-            .collect::<Result<_, Malformed>>()?;
-        take.end("identity")?;
-        let visitor = (!visitor.is_empty()).then(|| visitor.into());
-        Ok(Self { session, visitor, attributes })
-    }
-}
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! The manifest and the head of a journal. See *Manifest* and *Journal* in the format document.
 
 use super::codec::{Malformed, Put, Take};
-use crate::ids::{FileId, StoreId};
+use crate::ids::{FileId, StoreId, expiry_day_of};
 
 /// Frames of a journal are valid up to its end.
 pub(crate) const NO_CUT: u64 = u64::MAX;
@@ -112,6 +112,11 @@ impl Manifest {
 }
 
 impl SegmentEntry {
+    /// The first day on which the segment is no longer kept; `None` if it belongs to a hold.
+    pub(crate) fn expiry_day(&self) -> Option<u32> {
+        (self.retention_days > 0).then(|| expiry_day_of(self.day, self.retention_days))
+    }
+
     fn decode(take: &mut Take<'_>) -> Result<Self, Malformed> {
         Ok(Self {
             id: FileId(take.array("segment id")?),

@@ -4,5 +4,6 @@
 pub(crate) mod codec;
 pub(crate) mod frame;
 pub(crate) mod header;
+pub(crate) mod identity;
 pub(crate) mod manifest;
 pub(crate) mod segment;

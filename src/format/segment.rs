@@ -1,8 +1,9 @@
 //! Segments: chunk tables, index pages, the directory and the footer. See *Segment* in the format document.
 
 use super::codec::{Malformed, Put, Take};
-use super::frame::{SealedIdentity, put_snapshots, take_snapshots};
+use super::frame::{put_snapshots, take_snapshots};
 use super::header::{FORMAT_VERSION, unsupported};
+use super::identity::SealedIdentity;
 use crate::chunk::{Kind, Snapshot};
 use crate::error::{Damage, Error, Result};
 use crate::ids::{FileId, SessionTag, SiteHandle, VisitorTag};

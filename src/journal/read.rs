@@ -2,9 +2,9 @@
 
 use crate::crypto::Cipher;
 use crate::error::{Damage, Error, Result};
-use crate::format::frame::{Envelope, FrameHeader, FramePlace};
+use crate::format::frame::{Envelope, FrameHeader, FramePlace, Locator};
 use crate::ids::SessionTag;
-use crate::keyring::Site;
+use crate::keyring::{Keyring, Site};
 use crate::zst;
 
 use super::table::FrameRef;
@@ -12,13 +12,18 @@ use super::table::FrameRef;
 /// The keys with which the frames of one session are read.
 #[derive(Clone, Copy)]
 pub(crate) struct FrameKeys<'a> {
+    pub(crate) keyring: &'a Keyring,
     pub(crate) site: &'a Site,
     pub(crate) tag: SessionTag,
     pub(crate) start_ms: u64,
+    pub(crate) expiry_day: u32,
     pub(crate) session: &'a Cipher,
 }
 
 /// Reads a frame and appends its chunk's events to `raw`.
+///
+/// # Errors
+/// [`Error::Expired`] if the session's day has passed meanwhile; damage, and errors of the disk.
 pub(crate) fn read_frame(
     frame: &FrameRef,
     keys: FrameKeys<'_>,
@@ -33,8 +38,9 @@ pub(crate) fn read_frame(
     let place =
         FramePlace { file: &journal.name, journal: journal.id, offset: frame.offset.into() };
     let site = keys.site.handle();
-    let cipher = keys.site.envelope(journal.id);
-    let (envelope, plain) = header.open_envelope(&place, site, &bytes, &cipher)?;
+    let locator = Locator { site, expiry_day: keys.expiry_day };
+    let cipher = keys.keyring.envelope_cipher(keys.site, &journal.id, keys.expiry_day)?;
+    let (envelope, plain) = header.open_envelope(&place, locator, &bytes, &cipher)?;
     // The table remembers which chunk stands here; another one was put in its place.
     let expected = (keys.tag, keys.start_ms, frame.seq, frame.first_ms);
     if expected != (envelope.tag, envelope.start_ms, envelope.seq, envelope.first_ms) {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::chunk::{Kind, Snapshot};
-use crate::format::frame::{Envelope, SealedIdentity};
-use crate::ids::{SessionTag, SiteHandle, VisitorTag};
+use crate::format::frame::Envelope;
+use crate::format::identity::SealedIdentity;
+use crate::ids::{SessionTag, SiteHandle, VisitorTag, expiry_day};
 use crate::seqset::SeqSet;
 
 use super::file::Journal;
@@ -48,6 +49,11 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    /// The first day on which the session is no longer kept.
+    pub(crate) fn expiry_day(&self) -> u32 {
+        expiry_day(self.start_ms, self.retention_days)
+    }
+
     pub(crate) fn of(envelope: &Envelope) -> Self {
         Self {
             start_ms: envelope.start_ms,

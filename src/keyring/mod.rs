@@ -3,6 +3,7 @@
 //! Beside it stand the puncturable [`tree`], the [`file`] format, the [`mirrors`] on disk and the
 //! key providers. Nothing here knows what is sealed with the keys.
 
+mod derive;
 mod file;
 mod key_file;
 mod mirrors;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
+pub(crate) use derive::Kept;
 pub use key_file::KeyFile;
 pub use passphrase::{
     ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Argon2Cost, Passphrase,
@@ -29,12 +31,12 @@ pub use provider::{DataKey, KeyProvider, ProviderKind, Wrapped};
 pub(crate) use session::SessionKeys;
 pub(crate) use site::Site;
 
-use crate::crypto::{Cipher, Key, kdf};
+use crate::crypto::Key;
 use crate::env::{Env, Random};
 use crate::error::{Error, InputError, Result};
-use crate::ids::{FileId, SessionTag, SiteHandle, SiteId, StoreId};
-use crate::limits::{DAY_MS, RETENTION_DAYS_MAX, SITES_MAX};
-use session::{Cache, Which};
+use crate::ids::{SiteHandle, SiteId, StoreId};
+use crate::limits::{RETENTION_DAYS_MAX, SITES_MAX};
+use session::Cache;
 use state::State;
 use tree::{SITE_DEPTH, TIME_DEPTH, Tree};
 
@@ -304,66 +306,6 @@ impl Keyring {
         *live = next;
         // The trees have changed before: what is derived of the old ones from now on is not remembered.
         self.cache.forget();
-    }
-
-    /// The keys of a session that is kept until `expiry_day`, in days since 1970-01-01.
-    ///
-    /// # Errors
-    /// [`Error::Expired`] and [`Error::Erased`] if the leaf of the day or of the session was removed;
-    /// [`InputError::TimeRange`] if the day is beyond the time tree.
-    pub(crate) fn session_keys(
-        &self,
-        site: &Site,
-        tag: &SessionTag,
-        expiry_day: u32,
-    ) -> Result<Arc<SessionKeys>> {
-        let which = Which { site: site.handle(), tag: *tag, expiry_day };
-        let epoch = match self.cache.session(&which) {
-            Ok(keys) => return Ok(keys),
-            Err(epoch) => epoch,
-        };
-        let day_leaf = match self.cache.day(expiry_day) {
-            Some(leaf) => leaf,
-            None => {
-                let leaf = Arc::new(self.day_leaf(expiry_day)?);
-                self.cache.keep_day(epoch, expiry_day, &leaf);
-                leaf
-            }
-        };
-        let leaf = site.leaf(tag.place()).ok_or(Error::Erased)?;
-        let store = self.store_id();
-        let keys = SessionKeys::derive(&day_leaf, &leaf, &store, &which.site, tag, expiry_day);
-        let keys = Arc::new(keys);
-        self.cache.keep_session(epoch, which, &keys);
-        Ok(keys)
-    }
-
-    fn day_leaf(&self, expiry_day: u32) -> Result<Key> {
-        if expiry_day > EXPIRY_DAY_MAX {
-            let ms = |day: u32| u64::from(day) * DAY_MS;
-            let (ms, max) = (ms(expiry_day), ms(EXPIRY_DAY_MAX));
-            return Err(InputError::TimeRange { ms, min: 0, max }.into());
-        }
-        self.live.read().time.leaf(expiry_day.into()).ok_or(Error::Expired { expiry_day })
-    }
-
-    /// Seals the head of a journal and the locators of its frames.
-    pub(crate) fn journal_cipher(&self, id: &FileId) -> Cipher {
-        self.store_cipher("reelvault/journal", &id.0)
-    }
-
-    /// Seals manifests.
-    pub(crate) fn manifest_cipher(&self) -> Cipher {
-        self.store_cipher("reelvault/manifest", &[])
-    }
-
-    /// Seals the directories of segments.
-    pub(crate) fn directory_cipher(&self) -> Cipher {
-        self.store_cipher("reelvault/directory", &[])
-    }
-
-    fn store_cipher(&self, label: &str, context: &[u8]) -> Cipher {
-        Cipher::new(&kdf(&self.live.read().store_key, label, context))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The keys of a session, and the memory of those used lately.
+//! The keys of a session, and the memory of those and of the ciphers used lately.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,10 +8,12 @@ use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 
 use crate::crypto::{Cipher, Key, hmac, kdf2};
-use crate::ids::{SessionTag, SiteHandle, StoreId};
+use crate::ids::{FileId, SessionTag, SiteHandle, StoreId};
 
 /// Most session keys in memory: about 1 KiB each.
 pub(crate) const SESSION_KEYS_MAX: usize = 8_192;
+/// Most ciphers of envelopes, indexes and directories in memory: about 1 KiB each.
+pub(crate) const CIPHERS_MAX: usize = 8_192;
 /// Most day leaves in memory: three years of days.
 pub(crate) const DAY_LEAVES_MAX: usize = 1_024;
 
@@ -22,16 +24,17 @@ pub(crate) struct SessionKeys {
 }
 
 impl SessionKeys {
-    /// Derives them. Both leaves are needed: HMAC is a pseudorandom function in its key and in its message.
+    /// Derives them. Both the key of the day or hold and the session's leaf are needed: HMAC is a pseudorandom function in
+    /// its key and in its message.
     pub(super) fn derive(
-        day_leaf: &Key,
+        kept_key: &Key,
         session_leaf: &Key,
         store: &StoreId,
         site: &SiteHandle,
         tag: &SessionTag,
         expiry_day: u32,
     ) -> Self {
-        let secret = hmac(day_leaf, session_leaf.expose());
+        let secret = hmac(kept_key, session_leaf.expose());
         let context = [&store.0[..], &site.0, &tag.0, &expiry_day.to_le_bytes()].concat();
         let (key, commitment) = kdf2(&secret, "reelvault/session", &context);
         Self { cipher: Cipher::new(&key), commitment: *commitment.expose() }
@@ -60,7 +63,15 @@ pub(super) struct Which {
     pub(super) expiry_day: u32,
 }
 
-/// Leaves of days and keys of sessions that were derived lately.
+/// What a remembered cipher seals, and until which day that is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Purpose {
+    Envelope(SiteHandle, FileId, u32),
+    Index(SiteHandle, u32),
+    Directory(u32),
+}
+
+/// Leaves of days, keys of sessions and ciphers that were derived lately.
 ///
 /// What was derived from a tree before it lost a leaf must not be remembered after: each value is stored with the
 /// epoch in which its derivation began, and forgetting everything begins another epoch.
@@ -72,6 +83,7 @@ struct Inner {
     epoch: u64,
     days: Recent<u32, Key>,
     sessions: Recent<Which, SessionKeys>,
+    ciphers: Recent<Purpose, Cipher>,
 }
 
 /// When a derivation began.
@@ -84,6 +96,7 @@ impl Cache {
             epoch: 0,
             days: Recent::new(DAY_LEAVES_MAX),
             sessions: Recent::new(SESSION_KEYS_MAX),
+            ciphers: Recent::new(CIPHERS_MAX),
         };
         Self { inner: Mutex::new(inner) }
     }
@@ -94,8 +107,16 @@ impl Cache {
         inner.sessions.find(which).ok_or(epoch)
     }
 
-    pub(super) fn day(&self, day: u32) -> Option<Arc<Key>> {
-        self.inner.lock().days.find(&day)
+    pub(super) fn day(&self, day: u32) -> Result<Arc<Key>, Epoch> {
+        let mut inner = self.inner.lock();
+        let epoch = Epoch(inner.epoch);
+        inner.days.find(&day).ok_or(epoch)
+    }
+
+    pub(super) fn cipher(&self, purpose: &Purpose) -> Result<Arc<Cipher>, Epoch> {
+        let mut inner = self.inner.lock();
+        let epoch = Epoch(inner.epoch);
+        inner.ciphers.find(purpose).ok_or(epoch)
     }
 
     pub(super) fn keep_session(&self, epoch: Epoch, which: Which, keys: &Arc<SessionKeys>) {
@@ -112,12 +133,20 @@ impl Cache {
         }
     }
 
+    pub(super) fn keep_cipher(&self, epoch: Epoch, purpose: Purpose, cipher: &Arc<Cipher>) {
+        let mut inner = self.inner.lock();
+        if inner.epoch == epoch.0 {
+            inner.ciphers.keep(purpose, cipher.clone());
+        }
+    }
+
     /// Forgets everything, and everything that is being derived now.
     pub(super) fn forget(&self) {
         let mut inner = self.inner.lock();
         inner.epoch += 1;
         inner.days = Recent::new(DAY_LEAVES_MAX);
         inner.sessions = Recent::new(SESSION_KEYS_MAX);
+        inner.ciphers = Recent::new(CIPHERS_MAX);
     }
 }
 
@@ -159,8 +188,12 @@ mod tests {
         Which { site: SiteHandle([n; 16]), tag: SessionTag([n; 16]), expiry_day: 7 }
     }
 
+    fn key() -> Key {
+        Key::take(&mut [1; 32])
+    }
+
     fn keys() -> Arc<SessionKeys> {
-        let key = Key::take(&mut [1; 32]);
+        let key = key();
         let (store, site, tag) = (StoreId([1; 16]), SiteHandle([2; 16]), SessionTag([3; 16]));
         Arc::new(SessionKeys::derive(&key, &key, &store, &site, &tag, 7))
     }
@@ -186,10 +219,12 @@ mod tests {
         let Err(epoch) = cache.session(&which(2)) else { panic!("it was never kept") };
         cache.forget();
         cache.keep_session(epoch, which(2), &keys());
-        cache.keep_day(epoch, 7, &Arc::new(Key::take(&mut [1; 32])));
+        cache.keep_day(epoch, 7, &Arc::new(key()));
+        cache.keep_cipher(epoch, Purpose::Directory(7), &Arc::new(Cipher::new(&key())));
+        assert!(cache.cipher(&Purpose::Directory(7)).is_err());
         assert!(cache.session(&which(1)).is_err());
         assert!(cache.session(&which(2)).is_err());
-        assert!(cache.day(7).is_none());
+        assert!(cache.day(7).is_err());
     }
 
     #[test]

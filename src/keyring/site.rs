@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use parking_lot::RwLock;
 
 use super::tree::{SITE_DEPTH, Tree};
-use crate::crypto::{Cipher, Key, hmac, hmac_parts, kdf};
+use crate::crypto::{Key, hmac, hmac_parts, kdf};
 use crate::format::codec::{Malformed, Put, Take};
 use crate::ids::{FileId, SessionId, SessionTag, SiteHandle, SiteId, VisitorId, VisitorTag};
 use crate::limits::{RETENTION_DAYS_MAX, SITE_ID_BYTES_MAX};
@@ -28,7 +28,7 @@ pub(crate) struct Site {
 
 struct Derived {
     envelope: Key,
-    index: Cipher,
+    index: Key,
     session_tag: Key,
     visitor_tag: Key,
     cursor: Key,
@@ -88,14 +88,16 @@ impl Site {
         })
     }
 
-    /// Seals the envelopes of the site's frames in one journal.
-    pub(crate) fn envelope(&self, journal: FileId) -> Cipher {
-        Cipher::new(&kdf(&self.derived().envelope, "reelvault/journal envelope", &journal.0))
+    /// The key of the envelopes of the site's frames in one journal whose sessions are kept until the same day, from the key
+    /// of that day.
+    pub(super) fn envelope(&self, day_key: &Key, journal: &FileId) -> Key {
+        let key = hmac(day_key, self.derived().envelope.expose());
+        kdf(&key, "reelvault/journal envelope", &journal.0)
     }
 
-    /// Seals the pages of the site's index in a segment.
-    pub(crate) fn index(&self) -> &Cipher {
-        &self.derived().index
+    /// The key of the site's index in the segments of one day or one hold, from the key of either.
+    pub(super) fn index(&self, kept_key: &Key) -> Key {
+        kdf(&hmac(kept_key, self.derived().index.expose()), "reelvault/segment index", &[])
     }
 
     /// Authenticates a cursor that a caller brings back. To be compared in constant time.
@@ -108,7 +110,7 @@ impl Site {
             let derive = |label| kdf(&self.key, label, &[]);
             Box::new(Derived {
                 envelope: derive("reelvault/envelope"),
-                index: Cipher::new(&derive("reelvault/index")),
+                index: derive("reelvault/index"),
                 session_tag: derive("reelvault/session tag"),
                 visitor_tag: derive("reelvault/visitor tag"),
                 cursor: derive("reelvault/cursor"),

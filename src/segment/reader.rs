@@ -34,7 +34,6 @@ pub(crate) struct Segments {
     env: Env,
     root: PathBuf,
     memory_maps: bool,
-    directory_cipher: Cipher,
     cache: Mutex<Cache<(FileId, u64), Cached>>,
     files: Mutex<Cache<FileId, Source>>,
 }
@@ -61,11 +60,13 @@ enum Source {
     Map(Arc<Mapping>),
 }
 
-/// The keys with which a site's index is read.
-#[derive(Clone, Copy)]
-pub(crate) struct IndexKey<'a> {
+/// The keys with which the sessions of one site are found in a segment. Whoever has them knows that the segment is still
+/// kept: what is cached of it is shown to nobody else.
+#[derive(Clone)]
+pub(crate) struct SegmentKeys {
     pub(crate) site: SiteHandle,
-    pub(crate) cipher: &'a Cipher,
+    pub(crate) directory: Arc<Cipher>,
+    pub(crate) index: Arc<Cipher>,
 }
 
 /// A session in a page of an index.
@@ -82,18 +83,11 @@ impl Found {
 }
 
 impl Segments {
-    pub(crate) fn new(
-        env: Env,
-        root: &Path,
-        directory_cipher: Cipher,
-        cache_bytes: usize,
-        memory_maps: bool,
-    ) -> Self {
+    pub(crate) fn new(env: Env, root: &Path, cache_bytes: usize, memory_maps: bool) -> Self {
         Self {
             env,
             root: root.to_owned(),
             memory_maps,
-            directory_cipher,
             cache: Mutex::new(Cache::new(cache_bytes)),
             files: Mutex::new(Cache::new(OPEN_FILES_MAX)),
         }
@@ -167,7 +161,11 @@ impl Segments {
     }
 
     /// The directory of a segment: one read at its end.
-    pub(crate) fn directory(&self, segment: &SegmentEntry) -> Result<Arc<Directory>> {
+    pub(crate) fn directory(
+        &self,
+        segment: &SegmentEntry,
+        cipher: &Cipher,
+    ) -> Result<Arc<Directory>> {
         let key = (segment.id, u64::MAX);
         if let Some(Cached::Directory(directory)) = self.cache.lock().get(&key) {
             return Ok(directory);
@@ -195,7 +193,7 @@ impl Segments {
             unit
         };
         let text = Unit::check(UnitKind::DIRECTORY, &name, at, &mut unit)?.open(
-            &self.directory_cipher,
+            cipher,
             &[&segment.id.0],
             &name,
             at,
@@ -216,10 +214,10 @@ impl Segments {
     pub(crate) fn index(
         &self,
         segment: &SegmentEntry,
-        key: IndexKey<'_>,
+        keys: &SegmentKeys,
     ) -> Result<Option<Arc<SiteIndex>>> {
-        let directory = self.directory(segment)?;
-        let Some(site) = directory.site(key.site) else { return Ok(None) };
+        let directory = self.directory(segment, &keys.directory)?;
+        let Some(site) = directory.site(keys.site) else { return Ok(None) };
         let name = segment_name(segment.id);
         let at = site.root_offset;
         let cache_key = (segment.id, at);
@@ -234,9 +232,13 @@ impl Segments {
         let mut bytes = Vec::new();
         self.read(segment, from, (at - from) as usize + root_bytes, &mut bytes)?;
         let mut unit = bytes.split_off((at - from) as usize);
-        let context: [&[u8]; 2] = [&segment.id.0, &key.site.0];
-        let text = Unit::check(UnitKind::SITE_ROOT, &name, at, &mut unit)?
-            .open(key.cipher, &context, &name, at)?;
+        let context: [&[u8]; 2] = [&segment.id.0, &keys.site.0];
+        let text = Unit::check(UnitKind::SITE_ROOT, &name, at, &mut unit)?.open(
+            &keys.index,
+            &context,
+            &name,
+            at,
+        )?;
         let root = SiteRoot::decode(text)
             .map_err(|m| Error::corrupt(&name, at, Damage::Malformed(m.0)))?;
         let weight = bytes.len() + root_bytes * 2 + 128;
@@ -248,7 +250,7 @@ impl Segments {
     fn index_unit<T>(
         &self,
         segment: &SegmentEntry,
-        key: IndexKey<'_>,
+        keys: &SegmentKeys,
         index: &SiteIndex,
         unit: IndexUnit,
         decode: impl FnOnce(&[u8]) -> Result<T, Malformed>,
@@ -267,9 +269,13 @@ impl Segments {
                 sealed
             }
         };
-        let context: [&[u8]; 3] = [&segment.id.0, &key.site.0, &unit.number.to_le_bytes()];
-        let text = Unit::check(unit.kind, &name, at, &mut sealed)?
-            .open(key.cipher, &context, &name, at)?;
+        let context: [&[u8]; 3] = [&segment.id.0, &keys.site.0, &unit.number.to_le_bytes()];
+        let text = Unit::check(unit.kind, &name, at, &mut sealed)?.open(
+            &keys.index,
+            &context,
+            &name,
+            at,
+        )?;
         decode(text).map_err(|m| Error::corrupt(&name, at, Damage::Malformed(m.0)))
     }
 
@@ -277,7 +283,7 @@ impl Segments {
     pub(crate) fn page(
         &self,
         segment: &SegmentEntry,
-        key: IndexKey<'_>,
+        keys: &SegmentKeys,
         index: &SiteIndex,
         number: usize,
     ) -> Result<Arc<Vec<SessionEntry>>> {
@@ -294,7 +300,7 @@ impl Segments {
             offset: entry.offset,
             bytes: entry.unit_bytes,
         };
-        let page = Arc::new(self.index_unit(segment, key, index, unit, take_session_page)?);
+        let page = Arc::new(self.index_unit(segment, keys, index, unit, take_session_page)?);
         let blocks: usize = page.iter().map(|s| s.blocks.len()).sum();
         let weight = page.len() * (size_of::<SessionEntry>() + 128) + blocks * 64;
         self.cache.lock().put(cache_key, Cached::Page(Arc::clone(&page)), weight);
@@ -304,7 +310,7 @@ impl Segments {
     fn tag_page(
         &self,
         segment: &SegmentEntry,
-        key: IndexKey<'_>,
+        keys: &SegmentKeys,
         index: &SiteIndex,
         kind: UnitKind,
         number: usize,
@@ -320,7 +326,7 @@ impl Segments {
             offset: entry.offset,
             bytes: entry.unit_bytes,
         };
-        let page = Arc::new(self.index_unit(segment, key, index, unit, take_tag_page)?);
+        let page = Arc::new(self.index_unit(segment, keys, index, unit, take_tag_page)?);
         let weight = page.len() * size_of::<TagEntry>() + 64;
         self.cache.lock().put(cache_key, Cached::Tags(Arc::clone(&page)), weight);
         Ok(page)
@@ -330,7 +336,7 @@ impl Segments {
     fn pages_with(
         &self,
         segment: &SegmentEntry,
-        key: IndexKey<'_>,
+        keys: &SegmentKeys,
         index: &SiteIndex,
         kind: UnitKind,
         prefix: [u8; 8],
@@ -346,7 +352,7 @@ impl Segments {
             if entry.first > prefix {
                 break;
             }
-            let page = self.tag_page(segment, key, index, kind, number, entry)?;
+            let page = self.tag_page(segment, keys, index, kind, number, entry)?;
             let at = page.partition_point(|e| e.0 < prefix);
             found.extend(page[at..].iter().take_while(|e| e.0 == prefix).map(|e| e.1));
         }
@@ -357,38 +363,38 @@ impl Segments {
     pub(crate) fn at_place(
         &self,
         segment: &SegmentEntry,
-        key: IndexKey<'_>,
+        keys: &SegmentKeys,
         place: u64,
     ) -> Result<Vec<Found>> {
         let matches = |s: &SessionEntry| s.tag.place() == place;
-        self.lookup(segment, key, UnitKind::TAG_PAGE, place.to_be_bytes(), matches)
+        self.lookup(segment, keys, UnitKind::TAG_PAGE, place.to_be_bytes(), matches)
     }
 
     /// The sessions of a visitor, oldest first.
     pub(crate) fn of_visitor(
         &self,
         segment: &SegmentEntry,
-        key: IndexKey<'_>,
+        keys: &SegmentKeys,
         visitor: VisitorTag,
     ) -> Result<Vec<Found>> {
         let prefix = *visitor.0.first_chunk().unwrap_or(&[0; 8]);
-        self.lookup(segment, key, UnitKind::VISITOR_PAGE, prefix, |s| s.visitor == visitor)
+        self.lookup(segment, keys, UnitKind::VISITOR_PAGE, prefix, |s| s.visitor == visitor)
     }
 
     fn lookup(
         &self,
         segment: &SegmentEntry,
-        key: IndexKey<'_>,
+        keys: &SegmentKeys,
         kind: UnitKind,
         prefix: [u8; 8],
         matches: impl Fn(&SessionEntry) -> bool,
     ) -> Result<Vec<Found>> {
-        let Some(index) = self.index(segment, key)? else { return Ok(Vec::new()) };
-        let mut numbers = self.pages_with(segment, key, &index, kind, prefix)?;
+        let Some(index) = self.index(segment, keys)? else { return Ok(Vec::new()) };
+        let mut numbers = self.pages_with(segment, keys, &index, kind, prefix)?;
         numbers.dedup();
         let mut found = Vec::new();
         for number in numbers {
-            let page = self.page(segment, key, &index, number as usize)?;
+            let page = self.page(segment, keys, &index, number as usize)?;
             let hits: Vec<usize> = (0..page.len()).filter(|&i| matches(&page[i])).collect();
             found.extend(hits.into_iter().map(|at| Found { page: Arc::clone(&page), at }));
         }
@@ -399,11 +405,11 @@ impl Segments {
     pub(crate) fn session(
         &self,
         segment: &SegmentEntry,
-        key: IndexKey<'_>,
+        keys: &SegmentKeys,
         start_ms: u64,
         tag: SessionTag,
     ) -> Result<Option<Found>> {
-        let found = self.at_place(segment, key, tag.place())?;
+        let found = self.at_place(segment, keys, tag.place())?;
         Ok(found.into_iter().find(|f| f.entry().tag == tag && f.entry().start_ms == start_ms))
     }
 }

@@ -14,7 +14,7 @@ use crate::format::segment::{
     BlockEntry, BlockSnapshot, ChunkEntry, Directory, Footer, PageEntry, SessionEntry, SiteEntry,
     SiteRoot, TagEntry, TagPageEntry, put_chunk_table, put_session_page, put_tag_page,
 };
-use crate::ids::{FileId, SiteHandle, VisitorTag};
+use crate::ids::{FileId, SiteHandle, VisitorTag, expiry_day_of};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_TARGET, INDEX_UNIT_BYTES_MAX};
 use crate::zst::Packer;
 
@@ -42,6 +42,13 @@ pub(crate) struct SegmentClass {
     pub(crate) shard: u16,
     pub(crate) retention_days: u32,
     pub(crate) day: u32,
+}
+
+impl SegmentClass {
+    /// The first day on which its sessions are no longer kept.
+    pub(crate) fn expiry_day(&self) -> u32 {
+        expiry_day_of(self.day, self.retention_days)
+    }
 }
 
 /// Writes one segment from its beginning to its end. What is not finished is removed when dropped.

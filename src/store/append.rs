@@ -9,13 +9,14 @@ use parking_lot::MutexGuard;
 use crate::chunk::{Chunk, Session};
 use crate::crypto::Nonce;
 use crate::error::{Error, InputError, Result};
-use crate::format::frame::{Envelope, FrameCiphers, Identity, SealedFrame, SealedIdentity};
+use crate::format::frame::{Envelope, FrameCiphers, SealedFrame};
+use crate::format::identity::{Identity, SealedIdentity};
 use crate::format::manifest::{JournalEntry, JournalHead, NO_CUT};
-use crate::ids::{FileId, day_of, expiry_day};
+use crate::ids::{FileId, day_of};
 use crate::journal::file::{Journal, NewJournal};
 use crate::journal::log::{Group, wait};
 use crate::journal::table::{FrameRef, Stamp};
-use crate::keyring::SessionKeys;
+use crate::keyring::{Kept, SessionKeys};
 use crate::limits::{EVENT_MS_MIN, SESSION_SPAN_MS_MAX};
 use crate::seqset::SeqSet;
 use crate::zst;
@@ -131,11 +132,12 @@ impl Site {
                 return Err(InputError::TimeRange { ms, min, max }.into());
             }
         }
-        let expiry_day = expiry_day(stamp.start_ms, stamp.retention_days);
+        let expiry_day = stamp.expiry_day();
         if expiry_day <= day_of(self.inner.env.clock.now_ms()) {
             return Err(Error::Expired { expiry_day });
         }
-        let keys = self.inner.keyring.session_keys(&self.site, &stamp.tag, expiry_day)?;
+        let kept = Kept::Until(expiry_day);
+        let keys = self.inner.keyring.session_keys(&self.site, &stamp.tag, kept)?;
         let stamp = self.complete(stamp, &keys, session)?;
         Ok(Target { stamp, archived, keys, epoch })
     }
@@ -202,9 +204,10 @@ impl Site {
         };
         let mut nonce = Nonce::default();
         inner.fill_random(&mut nonce)?;
+        let expiry_day = target.stamp.expiry_day();
         let ciphers = FrameCiphers {
             journal: &journal.cipher,
-            envelope: &self.site.envelope(journal.id),
+            envelope: &*inner.keyring.envelope_cipher(&self.site, &journal.id, expiry_day)?,
             session: target.keys.cipher(),
         };
         let frame = SealedFrame::seal(journal.id, handle, &envelope, packed, &ciphers, &nonce);

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use crate::error::{Damage, Error, Result};
 use crate::format::segment::SessionEntry;
-use crate::ids::{SessionId, SessionTag, day_of, expiry_day};
+use crate::ids::{SessionId, SessionTag, day_of};
 use crate::journal::table::{Live, Stamp};
-use crate::keyring::SessionKeys;
 use crate::limits::{DAY_MS, SESSION_SPAN_MS_MAX};
-use crate::segment::reader::{Found, IndexKey};
+use crate::segment::reader::Found;
 use crate::segment::writer::segment_name;
 use crate::seqset::SeqSet;
 
@@ -87,10 +86,6 @@ fn start_days(ms: u64) -> RangeInclusive<u32> {
 }
 
 impl Site {
-    pub(super) fn index_key(&self) -> IndexKey<'_> {
-        IndexKey { site: self.site.handle(), cipher: self.site.index() }
-    }
-
     /// Names this site in an error of its data.
     pub(super) fn name(&self, error: Error) -> Error {
         error.at_site(self.site.id())
@@ -207,16 +202,19 @@ impl Site {
         by_day.into_iter().flat_map(move |by_day| by_day.range(days.clone()).flat_map(|(_, l)| l))
     }
 
-    /// What one segment holds at a place of the site's tree.
+    /// What one segment holds at a place of the site's tree; nothing if nobody can read it any more.
     fn at_place_in(&self, segment: &Arc<SegmentInfo>, place: u64) -> Result<Vec<ArchivedPart>> {
         if !segment.may_hold(place) {
             return Ok(Vec::new());
         }
+        let keys = match self.segment_keys(&segment.entry) {
+            Err(e) if e.is_gone() => return Ok(Vec::new()),
+            keys => keys?,
+        };
         let segments = &self.inner.segments;
         // The directory is of all sites: damage of it is not this site's.
-        segments.directory(&segment.entry)?;
-        let found =
-            segments.at_place(&segment.entry, self.index_key(), place).map_err(|e| self.name(e))?;
+        segments.directory(&segment.entry, &keys.directory)?;
+        let found = segments.at_place(&segment.entry, &keys, place).map_err(|e| self.name(e))?;
         let part = |found| ArchivedPart { segment: Arc::clone(segment), found };
         Ok(found.into_iter().map(part).collect())
     }
@@ -266,21 +264,6 @@ impl Site {
             None if taken => Looked::Taken,
             None => Looked::Free,
         })
-    }
-
-    /// The keys of a session, its commitment checked.
-    pub(super) fn keys(&self, stamp: &Stamp) -> Result<Arc<SessionKeys>> {
-        let day = expiry_day(stamp.start_ms, stamp.retention_days);
-        let keys = self.inner.keyring.session_keys(&self.site, &stamp.tag, day)?;
-        self.check_commitment(&keys, &stamp.commitment)?;
-        Ok(keys)
-    }
-
-    pub(super) fn check_commitment(&self, keys: &SessionKeys, stored: &[u8; 32]) -> Result<()> {
-        if keys.commits_to(stored) {
-            return Ok(());
-        }
-        Err(self.name(Error::corrupt("session index", 0, Damage::Commitment)))
     }
 }
 

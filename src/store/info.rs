@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::chunk::Kind;
 use crate::error::{Damage, Error, Result};
-use crate::ids::{SessionId, VisitorId, expiry_day};
+use crate::ids::{SessionId, VisitorId};
 use crate::seqset::SeqSet;
 
 use super::Site;
@@ -94,7 +94,7 @@ impl Site {
             first_ms: u64::MAX,
             last_ms: 0,
             retention_days: stamp.retention_days,
-            expiry_day: expiry_day(stamp.start_ms, stamp.retention_days),
+            expiry_day: stamp.expiry_day(),
             chunks: 0,
             events: 0,
             raw_bytes: 0,

@@ -155,12 +155,10 @@ impl Inner {
         if batch.is_empty() {
             return Ok(false);
         }
-        let directory = self.keyring.directory_cipher();
         let job = archive::Job {
             env: &self.env,
             root: &self.dir,
             keyring: &self.keyring,
-            directory: &directory,
             shard: shard.index,
             sessions,
             level: self.options.archive_level,

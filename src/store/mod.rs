@@ -3,6 +3,7 @@
 mod append;
 mod find;
 mod info;
+mod keys;
 mod list;
 mod maintain;
 mod manifest;
@@ -183,7 +184,6 @@ impl Store {
             segments: Segments::new(
                 options.env.clone(),
                 &options.dir,
-                keyring.directory_cipher(),
                 options.cache_bytes,
                 options.memory_maps,
             ),
@@ -471,3 +471,7 @@ fn lock(env: &Env, dir: &Path) -> Result<Box<dyn Send + Sync>> {
         Locking::Refused(by) => Err(Error::Locked { pid: by.trim().parse().ok() }),
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;

@@ -125,11 +125,16 @@ impl Inner {
         table: &mut Table,
     ) -> Result<()> {
         let place = FramePlace { file: &journal.name, journal: journal.id, offset: offset.into() };
-        let handle = header.open_locator(&place, frame, &journal.cipher)?;
-        // A site that is not in the keyring has been erased.
+        let locator = header.open_locator(&place, frame, &journal.cipher)?;
+        let handle = locator.site;
+        // A site that is not in the keyring has been erased; a day that is gone has passed. Neither is damage.
         let Some(site) = self.keyring.site_by_handle(&handle) else { return Ok(()) };
+        let cipher = match self.keyring.envelope_cipher(&site, &journal.id, locator.expiry_day) {
+            Err(e) if e.is_gone() => return Ok(()),
+            cipher => cipher?,
+        };
         let (envelope, _) = header
-            .open_envelope(&place, handle, frame, &site.envelope(journal.id))
+            .open_envelope(&place, locator, frame, &cipher)
             .map_err(|e| e.at_site(site.id()))?;
         let frame_ref = FrameRef {
             journal: Arc::clone(journal),

@@ -12,9 +12,9 @@ use crate::chunk::Snapshot;
 use crate::error::{Damage, Error, Result};
 use crate::format::header::{Unit, UnitKind};
 use crate::format::segment::{BlockEntry, ChunkEntry, take_chunk_table};
-use crate::ids::{SessionId, SessionTag};
+use crate::ids::SessionId;
 use crate::journal::read::{FrameKeys, read_frame};
-use crate::journal::table::FrameRef;
+use crate::journal::table::{FrameRef, Stamp};
 use crate::keyring::SessionKeys;
 use crate::limits::BLOCK_PLAIN_BYTES_MAX;
 use crate::zst;
@@ -64,7 +64,7 @@ pub struct Replay {
 }
 
 enum Source {
-    Live { start_ms: u64, tag: SessionTag, frames: VecDeque<FrameRef>, chunk: Option<Loaded> },
+    Live { stamp: Box<Stamp>, frames: VecDeque<FrameRef>, chunk: Option<Loaded> },
     Archived(ArchivedSource),
 }
 
@@ -264,10 +264,8 @@ pub enum ReplayError {
 fn sources(parts: &Parts, from: u32) -> Vec<Source> {
     let live = parts.live.iter().map(|live| {
         let at = live.frames.partition_point(|f| f.seq < from);
-        let (start_ms, tag) = (live.stamp.start_ms, live.stamp.tag);
         Source::Live {
-            start_ms,
-            tag,
+            stamp: Box::new(live.stamp.clone()),
             frames: live.frames.iter().skip(at).cloned().collect(),
             chunk: None,
         }
@@ -296,16 +294,12 @@ impl Source {
     /// The number of the next chunk, which is brought into memory.
     fn peek(&mut self, site: &Site, keys: &SessionKeys) -> Result<Option<u32>> {
         match self {
-            Self::Live { start_ms, tag, frames, chunk } => {
+            Self::Live { stamp, frames, chunk } => {
                 // A chunk that was handed out stays until the next one is asked for.
                 if let Some(frame) = frames.front() {
                     let loaded = match chunk {
                         Some(loaded) if loaded.entry.seq == frame.seq => loaded,
-                        _ => {
-                            let (start_ms, tag, session) = (*start_ms, *tag, keys.cipher());
-                            let keys = FrameKeys { site: &site.site, tag, start_ms, session };
-                            chunk.insert(load(frame, keys)?)
-                        }
+                        _ => chunk.insert(load(frame, site.frame_keys(stamp, keys))?),
                     };
                     return Ok(Some(loaded.entry.seq));
                 }

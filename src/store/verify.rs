@@ -62,13 +62,20 @@ impl Store {
         let mut done = 0;
         for segment in &all {
             found.segments += 1;
+            done += segment.entry.bytes;
+            let gone = matches!(self.inner.directory_cipher(&segment.entry), Err(e) if e.is_gone());
+            if gone {
+                // It is waiting to be dropped, or is being dropped now.
+                found.unreadable += u64::from(segment.entry.sessions);
+                progress(done, total);
+                continue;
+            }
             let sound = self.digest(segment, &mut found);
             let outcome = match sound {
                 Ok(true) if depth == Depth::Content => self.verify_segment(segment, &mut found),
                 outcome => outcome.map(drop),
             };
             found.note(outcome)?;
-            done += segment.entry.bytes;
             progress(done, total);
         }
         self.verify_journals(depth, &mut found)?;
@@ -111,7 +118,8 @@ impl Store {
     }
 
     fn verify_segment(&self, segment: &Arc<SegmentInfo>, found: &mut Verification) -> Result<()> {
-        let directory = self.inner.segments.directory(&segment.entry)?;
+        let cipher = self.inner.directory_cipher(&segment.entry)?;
+        let directory = self.inner.segments.directory(&segment.entry, &cipher)?;
         for entry in &directory.sites {
             let Some(site) = self.inner.keyring.site_by_handle(&entry.site) else {
                 found.unreadable += entry.sessions;
@@ -181,16 +189,16 @@ impl Site {
     /// Reads everything that a segment holds of the site.
     fn verify_in(&self, segment: &Arc<SegmentInfo>, found: &mut Verification) -> Result<()> {
         let segments = &self.inner.segments;
-        let key = self.index_key();
-        let Some(index) = segments.index(&segment.entry, key)? else { return Ok(()) };
+        let keys = &self.segment_keys(&segment.entry)?;
+        let Some(index) = segments.index(&segment.entry, keys)? else { return Ok(()) };
         for number in 0..index.root.pages.len() {
-            let page = segments.page(&segment.entry, key, &index, number)?;
+            let page = segments.page(&segment.entry, keys, &index, number)?;
             for at in 0..page.len() {
                 let entry = &page[at];
-                let by_tag = segments.session(&segment.entry, key, entry.start_ms, entry.tag)?;
+                let by_tag = segments.session(&segment.entry, keys, entry.start_ms, entry.tag)?;
                 let by_visitor = entry.visitor == VisitorTag::NONE
                     || segments
-                        .of_visitor(&segment.entry, key, entry.visitor)?
+                        .of_visitor(&segment.entry, keys, entry.visitor)?
                         .iter()
                         .any(|f| f.entry().tag == entry.tag);
                 if by_tag.is_none() || !by_visitor {
@@ -209,22 +217,26 @@ impl Site {
         Ok(())
     }
 
-    /// Reads a session and compares it with what its index says.
+    /// Reads a session and compares it with what its index says. It may be erased meanwhile.
     fn verify_parts(&self, parts: &Parts, found: &mut Verification) -> Result<()> {
-        let info = match self.describe(parts) {
-            Err(Error::Erased | Error::Expired { .. }) => {
+        match self.read_parts(parts, found) {
+            Err(e) if e.is_gone() => {
                 found.unreadable += 1;
-                return Ok(());
+                Ok(())
             }
-            info => info?,
-        };
-        found.sessions += 1;
+            outcome => outcome,
+        }
+    }
+
+    fn read_parts(&self, parts: &Parts, found: &mut Verification) -> Result<()> {
+        let info = self.describe(parts)?;
         let mut replay = Replay::new(self, &info.id, parts, (0, 0))?;
         let (mut chunks, mut raw_bytes) = (0u32, 0u64);
         while let Some(chunk) = replay.next_chunk()? {
             chunks += 1;
             raw_bytes += chunk.events.len() as u64;
         }
+        found.sessions += 1;
         found.chunks += u64::from(chunks);
         found.raw_bytes += raw_bytes;
         if (chunks, raw_bytes) == (info.chunks, info.raw_bytes) {
@@ -235,13 +247,14 @@ impl Site {
 }
 
 impl Verification {
-    /// Lists damage; any other error ends the verification.
+    /// Lists damage; any other error ends the verification. What is erased meanwhile is none.
     fn note(&mut self, outcome: Result<()>) -> Result<()> {
         match outcome {
             Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
                 self.damage.push(e);
                 Ok(())
             }
+            Err(e) if e.is_gone() => Ok(()),
             outcome => outcome,
         }
     }

@@ -1,7 +1,8 @@
 //! Every key that a keyring derives, against vectors and against each other.
 
 use super::*;
-use crate::ids::{SessionId, VisitorId, VisitorTag};
+use crate::crypto::Cipher;
+use crate::ids::{FileId, SessionId, SessionTag, VisitorId, VisitorTag};
 use crate::keyring::tree::Tree;
 
 fn key(bytes: [u8; 32]) -> Key {
@@ -55,14 +56,20 @@ fn the_keys_of_a_site_are_those_of_the_vectors() {
     assert_eq!(site.visitor_tag(Some(&visitor)).to_string(), "f4d1cc1a13fcb4697609b982a81139bf");
     assert_eq!(site.visitor_tag(None), VisitorTag::NONE);
     assert_eq!(hex(&site.cursor_mac(b"cursor")), "cfb8861107a1298e67779d4c39478f90");
-    assert!(is_under(
-        &site.envelope(FileId([9; 16])),
-        "af51dbc60262e81cd7cd6e1da2a4afb8978caf92e0c4c9949b548f947eefb1ad"
-    ));
-    assert!(is_under(
-        site.index(),
-        "6549194e3fcd7793f409fee5051130350d579b57e649f42c89652fe25fa551d9"
-    ));
+    let day = Tree::new(TIME_DEPTH, counting(0)).leaf(20_743).unwrap();
+    assert_eq!(
+        hex(site.envelope(&day, &FileId([9; 16])).expose()),
+        "29a9a0383a631dac621ca89087b64d7c64e08f5e748ffcde181930af3c2f9496"
+    );
+    assert_eq!(
+        hex(site.index(&day).expose()),
+        "ab5f5a7dc42e2c977678694ebaf48a83898181b11d372972974639a4c852a082"
+    );
+    assert_eq!(
+        hex(site.index(&counting(64)).expose()),
+        "50d8a8d275ec8561b97ec44bae2467fdfbba28db7f79597fc0baea7d798afb9b",
+        "of a hold"
+    );
     assert_eq!(format!("{site:?}"), "Site(shop)");
 }
 
@@ -83,6 +90,62 @@ fn the_keys_of_a_session_are_those_of_the_vectors() {
         hex(keys.commitment()),
         "e246fb4c2633691bc41da1fe06d9dc341906b3210274b6a9d31b6ca321b7fd21"
     );
+    let held = SessionKeys::derive(&counting(64), &leaf, &store, &handle, &tag, u32::MAX);
+    assert!(is_under(
+        held.cipher(),
+        "53551c17113344bde23cdd74b1309c4e3557f5c175073b9f2ed243751b7f431e"
+    ));
+    assert_eq!(
+        hex(held.commitment()),
+        "5d69a445fee25bcb0771d27a1e3f06c8c5abf4eed8a3639b8f47db9596eb7900"
+    );
+}
+
+#[test]
+fn the_directory_key_is_that_of_the_vectors() {
+    let keyring = Setup::new().create();
+    {
+        let mut live = keyring.live.write();
+        live.store_key = key([6; 32]);
+        live.time = Tree::new(TIME_DEPTH, counting(0));
+    }
+    assert!(is_under(
+        &keyring.directory_cipher(Kept::Until(20_743)).unwrap(),
+        "596e8306c0893ffa8a00821ef845c6c9a999ee46efc67121960d76b02619adbe"
+    ));
+}
+
+#[test]
+fn what_is_bound_to_a_day_is_gone_with_it_and_the_rest_stays() {
+    let setup = Setup::new();
+    let keyring = setup.create();
+    let site = keyring.add_site(id("one"), 30, 5).unwrap();
+    let (tag, journal, hold) = (SessionTag([7; 16]), FileId([1; 16]), key([9; 32]));
+    let all = |keyring: &Keyring, kept: Kept<'_>| -> Vec<Result<()>> {
+        let mut all = vec![
+            keyring.session_keys(&site, &tag, kept).map(drop),
+            keyring.index_cipher(&site, kept).map(drop),
+            keyring.directory_cipher(kept).map(drop),
+        ];
+        if let Kept::Until(day) = kept {
+            all.push(keyring.envelope_cipher(&site, &journal, day).map(drop));
+        }
+        all
+    };
+    let opens = |keyring: &Keyring| {
+        for kept in [Kept::Until(99), Kept::Until(101), Kept::Held(&hold)] {
+            all(keyring, kept).into_iter().for_each(|outcome| outcome.unwrap());
+        }
+    };
+    opens(&keyring);
+    all(&keyring, Kept::Until(100)).into_iter().for_each(|outcome| outcome.unwrap());
+    keyring.lose_day(100);
+    for keyring in [&keyring, &setup.open().unwrap()] {
+        opens(keyring);
+        for outcome in all(keyring, Kept::Until(100)) {
+            assert!(matches!(outcome, Err(Error::Expired { expiry_day: 100 })));
+        }
+    }
 }
 
 #[test]
@@ -97,8 +160,8 @@ fn session_keys_differ_by_site_tag_and_day() {
     for site in &sites {
         for tag in [SessionTag([7; 16]), SessionTag(beside), SessionTag([8; 16])] {
             for day in [0, 20_000, 20_001, EXPIRY_DAY_MAX] {
-                let keys = keyring.session_keys(site, &tag, day).unwrap();
-                let again = keyring.session_keys(site, &tag, day).unwrap();
+                let keys = keyring.session_keys(site, &tag, Kept::Until(day)).unwrap();
+                let again = keyring.session_keys(site, &tag, Kept::Until(day)).unwrap();
                 assert!(Arc::ptr_eq(&keys, &again), "remembered");
                 seen.push(*keys.commitment());
                 seen.push(sealed(keys.cipher())[..5].repeat(7)[..32].try_into().unwrap());
@@ -110,11 +173,11 @@ fn session_keys_differ_by_site_tag_and_day() {
     seen.dedup();
     assert_eq!(seen.len(), count);
     let other = Setup::new().create();
-    let keys = other.session_keys(&sites[0], &SessionTag([7; 16]), 20_000).unwrap();
+    let keys = other.session_keys(&sites[0], &SessionTag([7; 16]), Kept::Until(20_000)).unwrap();
     assert!(!seen.contains(keys.commitment()), "another store's time tree");
     let reopened = setup.open().unwrap();
     let one = reopened.site(&id("one")).unwrap();
-    let keys = reopened.session_keys(&one, &SessionTag([7; 16]), 20_000).unwrap();
+    let keys = reopened.session_keys(&one, &SessionTag([7; 16]), Kept::Until(20_000)).unwrap();
     assert!(seen.contains(keys.commitment()), "the same after reopening");
 }
 
@@ -124,7 +187,7 @@ fn a_day_beyond_the_time_tree_is_refused() {
     let keyring = setup.create();
     let site = keyring.add_site(id("one"), 30, 5).unwrap();
     for day in [EXPIRY_DAY_MAX + 1, u32::MAX] {
-        let e = error(keyring.session_keys(&site, &SessionTag([7; 16]), day));
+        let e = error(keyring.session_keys(&site, &SessionTag([7; 16]), Kept::Until(day)));
         assert!(matches!(e, Error::Input(InputError::TimeRange { .. })));
     }
 }
@@ -136,15 +199,26 @@ fn every_purpose_has_a_key_of_its_own() {
     let one = keyring.add_site(id("one"), 30, 5).unwrap();
     let two = keyring.add_site(id("two"), 30, 5).unwrap();
     let journals = [FileId([1; 16]), FileId([2; 16])].map(|id| keyring.journal_cipher(&id));
-    let store = [keyring.manifest_cipher(), keyring.directory_cipher()];
-    let journal = FileId([1; 16]);
-    let envelopes = [one.envelope(journal), one.envelope(FileId([2; 16])), two.envelope(journal)];
-    let indexes = [one.index(), two.index()];
-    let all = journals.iter().chain(&store).chain(&envelopes).chain(indexes);
+    let store = [keyring.manifest_cipher()];
+    let (journal, hold) = (FileId([1; 16]), key([9; 32]));
+    let envelope = |site, journal, day| keyring.envelope_cipher(site, &journal, day).unwrap();
+    let mut bound = vec![
+        envelope(&one, journal, 7),
+        envelope(&one, journal, 8),
+        envelope(&one, FileId([2; 16]), 7),
+        envelope(&two, journal, 7),
+    ];
+    for kept in [Kept::Until(7), Kept::Until(8), Kept::Held(&hold)] {
+        bound.push(keyring.directory_cipher(kept).unwrap());
+        bound.extend([&one, &two].map(|site| keyring.index_cipher(site, kept).unwrap()));
+    }
+    let again = envelope(&one, journal, 7);
+    assert!(Arc::ptr_eq(&bound[0], &again), "remembered");
+    let all = journals.iter().chain(&store).chain(bound.iter().map(|cipher| &**cipher));
     let mut seen: Vec<_> = all.map(sealed).collect();
     seen.sort();
     seen.dedup();
-    assert_eq!(seen.len(), 9);
+    assert_eq!(seen.len(), 16);
     let session = SessionId::new("s").unwrap();
     assert_ne!(one.session_tag(&session, 0), two.session_tag(&session, 0));
     assert_ne!(one.session_tag(&session, 0), one.session_tag(&session, 1));
@@ -168,10 +242,18 @@ fn the_cost_of_keys() {
     let run = |what: &str, count: u64, day: &dyn Fn(u64) -> u32, tag: &dyn Fn(u64) -> u64| {
         let from = clock.monotonic_ns();
         for n in 0..count {
-            std::hint::black_box(keyring.session_keys(&site, &tags(tag(n)), day(n)).unwrap());
+            std::hint::black_box(
+                keyring.session_keys(&site, &tags(tag(n)), Kept::Until(day(n))).unwrap(),
+            );
         }
         println!("{what} {:.2} µs", (clock.monotonic_ns() - from) as f64 / 1e3 / count as f64);
     };
+    let journal = FileId([1; 16]);
+    let from = clock.monotonic_ns();
+    for _ in 0..1_000_000 {
+        std::hint::black_box(keyring.envelope_cipher(&site, &journal, 9_999).unwrap());
+    }
+    println!("envelope cipher, cached {:.3} µs", (clock.monotonic_ns() - from) as f64 / 1e9);
     run("cold, cold day", 2_000, &|n| n as u32, &|n| n);
     run("cold, cached day", 20_000, &|_| 9_999, &|n| n);
     run("cached", 1_000_000, &|_| 9_999, &|n| 20_000 - 1 - n % 1_000);

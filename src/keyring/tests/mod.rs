@@ -3,6 +3,7 @@
 
 mod bytes;
 mod derivation;
+mod hooks;
 mod mirrors;
 mod providers;
 mod sites;

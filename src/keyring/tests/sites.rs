@@ -1,6 +1,7 @@
 //! Sites: adding them, finding them, and hearing of them from another process.
 
 use super::*;
+use crate::ids::SessionTag;
 use crate::keyring::tree::Tree;
 
 #[test]
@@ -99,23 +100,30 @@ fn what_is_erased_is_erased_for_everyone_who_holds_it() {
     let held = [(&writer, sites(&writer)), (&reader, sites(&reader))];
     for (keyring, (shop, gone)) in &held {
         for tag in [&tag, &other] {
-            keyring.session_keys(shop, tag, 20_000).unwrap();
-            keyring.session_keys(shop, tag, 20_001).unwrap();
-            keyring.session_keys(gone, tag, 20_001).unwrap();
+            keyring.session_keys(shop, tag, Kept::Until(20_000)).unwrap();
+            keyring.session_keys(shop, tag, Kept::Until(20_001)).unwrap();
+            keyring.session_keys(gone, tag, Kept::Until(20_001)).unwrap();
         }
     }
-    let before = *writer.session_keys(&held[0].1.0, &other, 20_001).unwrap().commitment();
+    let before =
+        *writer.session_keys(&held[0].1.0, &other, Kept::Until(20_001)).unwrap().commitment();
     erase(&writer, (&id("shop"), tag.place()), 20_000, &id("gone"));
     assert!(reader.refresh().unwrap());
     let reopened = setup.open().unwrap();
     let again = (reopened.site(&id("shop")).unwrap(), Arc::clone(&held[0].1.1));
     let [one, two] = held;
     for (keyring, (shop, gone)) in [one, two, (&reopened, again)] {
-        assert!(matches!(error(keyring.session_keys(&shop, &tag, 20_001)), Error::Erased));
-        assert!(matches!(error(keyring.session_keys(&gone, &other, 20_001)), Error::Erased));
-        let e = error(keyring.session_keys(&shop, &other, 20_000));
+        assert!(matches!(
+            error(keyring.session_keys(&shop, &tag, Kept::Until(20_001))),
+            Error::Erased
+        ));
+        assert!(matches!(
+            error(keyring.session_keys(&gone, &other, Kept::Until(20_001))),
+            Error::Erased
+        ));
+        let e = error(keyring.session_keys(&shop, &other, Kept::Until(20_000)));
         assert!(matches!(e, Error::Expired { expiry_day: 20_000 }));
-        let kept = keyring.session_keys(&shop, &other, 20_001).unwrap();
+        let kept = keyring.session_keys(&shop, &other, Kept::Until(20_001)).unwrap();
         assert!(kept.commits_to(&before));
         assert!(keyring.site(&id("gone")).is_none());
     }
@@ -126,16 +134,20 @@ fn threads_that_add_and_derive_at_once_agree() {
     let setup = Setup::new();
     let keyring = setup.create();
     let first = keyring.add_site(id("first"), 30, 5).unwrap();
-    let expected = *keyring.session_keys(&first, &SessionTag([7; 16]), 9).unwrap().commitment();
+    let expected =
+        *keyring.session_keys(&first, &SessionTag([7; 16]), Kept::Until(9)).unwrap().commitment();
     std::thread::scope(|scope| {
         for thread in 0..4u8 {
             let (keyring, first) = (&keyring, &first);
             scope.spawn(move || {
                 for n in 0..5 {
                     keyring.add_site(id(&format!("s{thread}-{n}")), 30, 5).unwrap();
-                    let keys = keyring.session_keys(first, &SessionTag([7; 16]), 9).unwrap();
+                    let keys =
+                        keyring.session_keys(first, &SessionTag([7; 16]), Kept::Until(9)).unwrap();
                     assert!(keys.commits_to(&expected));
-                    keyring.session_keys(first, &SessionTag([n; 16]), thread.into()).unwrap();
+                    keyring
+                        .session_keys(first, &SessionTag([n; 16]), Kept::Until(thread.into()))
+                        .unwrap();
                 }
             });
         }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::ids::{SessionTag, SiteHandle, VisitorTag, day_of};
 use crate::journal::table::Live;
 use crate::limits::DAY_MS;
-use crate::segment::reader::{Found, SiteIndex};
+use crate::segment::reader::{Found, SegmentKeys, SiteIndex};
 use crate::store::Site;
 use crate::store::find::{ArchivedPart, Parts, SessionKey, first_key, visible};
 use crate::store::info::SessionInfo;
@@ -156,11 +156,14 @@ impl<'a> Listing<'a> {
 
     fn segment_source(&self, segment: &Arc<SegmentInfo>, bounds: Bounds) -> Result<Option<Source>> {
         let segments = &self.site.inner.segments;
-        let key = self.site.index_key();
+        let keys = match self.site.segment_keys(&segment.entry) {
+            Err(e) if e.is_gone() => return Ok(None),
+            keys => keys?,
+        };
         // The directory is of all sites: damage of it is not this site's.
-        segments.directory(&segment.entry)?;
+        segments.directory(&segment.entry, &keys.directory)?;
         if let Some(visitor) = self.visitor {
-            let found = segments.of_visitor(&segment.entry, key, visitor);
+            let found = segments.of_visitor(&segment.entry, &keys, visitor);
             let mut found = found.map_err(|e| self.site.name(e))?;
             found.retain(|f| bounds.contains((f.entry().start_ms, f.entry().tag)));
             if self.query.order == Order::OldestFirst {
@@ -169,7 +172,7 @@ impl<'a> Listing<'a> {
             let segment = Arc::clone(segment);
             return Ok(Some(Source::Visitor { segment, found }));
         }
-        let index = segments.index(&segment.entry, key).map_err(|e| self.site.name(e))?;
+        let index = segments.index(&segment.entry, &keys).map_err(|e| self.site.name(e))?;
         let Some(index) = index else { return Ok(None) };
         let pages = &index.root.pages;
         let page = match self.query.order {
@@ -181,6 +184,7 @@ impl<'a> Listing<'a> {
         let segment = Arc::clone(segment);
         Ok(Some(Source::Pages(PageSource {
             segment,
+            keys,
             index,
             bounds,
             page,
@@ -257,7 +261,7 @@ impl<'a> Listing<'a> {
         }
         match self.site.describe(&parts) {
             Ok(info) => Ok(Some(info)),
-            Err(Error::Erased | Error::Expired { .. }) => Ok(None),
+            Err(e) if e.is_gone() => Ok(None),
             Err(e @ Error::Corrupt(_)) => {
                 self.damage.push(e);
                 Ok(None)
@@ -329,6 +333,7 @@ impl LiveSource {
 /// The session pages of one segment, one at a time.
 struct PageSource {
     segment: Arc<SegmentInfo>,
+    keys: SegmentKeys,
     index: Arc<SiteIndex>,
     bounds: Bounds,
     /// The next page to read.
@@ -366,8 +371,7 @@ impl PageSource {
                 continue;
             }
             let segments = &listing.site.inner.segments;
-            let key = listing.site.index_key();
-            let page = segments.page(&self.segment.entry, key, &self.index, number)?;
+            let page = segments.page(&self.segment.entry, &self.keys, &self.index, number)?;
             let wanted = |at: &usize| self.bounds.contains((page[*at].start_ms, page[*at].tag));
             let found = |at| Found { page: Arc::clone(&page), at };
             self.ready = match order {

@@ -1,0 +1,160 @@
+//! What a store does when keys change under it.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::*;
+use crate::env::sim::{SimClock, SimDisk};
+use crate::ids::day_of;
+use crate::{Chunk, Depth, KeyFile, KeyProvider, Query, Session};
+
+const NOON: u64 = 1_800_014_400_000;
+
+struct World {
+    disk: SimDisk,
+    clock: SimClock,
+    provider: Arc<dyn KeyProvider>,
+}
+
+impl World {
+    fn new() -> (Self, Store) {
+        let (disk, clock) = (SimDisk::new(), SimClock::new(NOON));
+        let env = disk.env(&clock, 1);
+        env.disk.create_dir(Path::new("/keys")).unwrap();
+        let provider = Arc::new(KeyFile::create(&env, "/keys/key").unwrap());
+        let world = Self { disk, clock, provider };
+        let store = Store::create(world.options(2)).unwrap();
+        store.add_site(SiteId::new("shop").unwrap(), 30).unwrap();
+        (world, store)
+    }
+
+    fn options(&self, seed: u64) -> Options {
+        let mirrors = ["/keys/a/keyring", "/keys/b/keyring"].map(PathBuf::from);
+        Options::new("/store", mirrors, Arc::clone(&self.provider))
+            .env(self.disk.env(&self.clock, seed))
+            .shards(1)
+            .journal_bytes(64 << 10)
+            .fill_bytes(0)
+            .background(false)
+    }
+
+    fn open(&self, seed: u64) -> Store {
+        Store::open(self.options(seed)).unwrap()
+    }
+}
+
+fn shop(store: &Store) -> Site {
+    store.site(&SiteId::new("shop").unwrap()).unwrap()
+}
+
+fn session_id(name: &str) -> SessionId {
+    SessionId::new(name).unwrap()
+}
+
+fn events(name: &str, seq: u64) -> Vec<u8> {
+    format!("{{\"said\":\"{name} {seq}\"}}\n").into_bytes()
+}
+
+/// Appends a chunk to a session that is kept for some days.
+fn append(store: &Store, name: &str, days: u32, seq: u64) -> Result<Appended> {
+    let session = Session::new(session_id(name)).retention_days(days).unwrap();
+    let (first_ms, events) = (NOON + seq, Cow::Owned(events(name, seq)));
+    let chunk = Chunk { seq, first_ms, last_ms: first_ms, events, snapshots: Vec::new() };
+    shop(store).append(&session, &chunk)
+}
+
+fn listed(store: &Store) -> Vec<String> {
+    let page = shop(store).sessions(&Query::new()).unwrap();
+    assert!(page.damage.is_empty(), "{:?}", page.damage);
+    let mut names: Vec<_> = page.sessions.iter().map(|s| s.id.to_string()).collect();
+    names.sort();
+    names
+}
+
+fn replayed(store: &Store, name: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    shop(store).replay(&session_id(name)).unwrap().write_to(&mut out).unwrap();
+    out
+}
+
+fn sound(store: &Store) -> Verification {
+    let found = store.verify(Depth::Content, |_, _| ()).unwrap();
+    assert!(found.is_sound(), "{:?}", found.damage);
+    found
+}
+
+/// Loses the day of the sessions that are kept for 30 days.
+fn lose_day(store: &Store) {
+    store.inner.keyring.lose_day(day_of(NOON) + 31);
+    store.inner.note_keyring().unwrap();
+}
+
+#[test]
+fn archived_sessions_of_a_day_that_is_gone_are_passed_over() {
+    let (world, store) = World::new();
+    for (name, days) in [("short", 30), ("long", 90)] {
+        append(&store, name, days, 0).unwrap();
+    }
+    store.archive().unwrap();
+    append(&store, "short", 30, 1).unwrap();
+    append(&store, "long", 90, 1).unwrap();
+    assert_eq!(listed(&store), ["long", "short"]);
+    lose_day(&store);
+    let check = |store: &Store, live: u64| {
+        assert_eq!(listed(store), ["long"]);
+        assert_eq!(replayed(store, "long"), [events("long", 0), events("long", 1)].concat());
+        assert_eq!(sound(store).unreadable, 1 + live);
+        let short = shop(store).session(&session_id("short"));
+        assert!(matches!(short, Err(Error::Expired { .. } | Error::UnknownSession)));
+        let outcome = append(store, "short", 30, 2);
+        assert!(matches!(outcome, Err(Error::Expired { .. })), "{outcome:?}");
+    };
+    check(&store, 1);
+    store.close().unwrap();
+    let store = world.open(3);
+    // The frame of the live part was passed over when the journal was read.
+    check(&store, 0);
+    store.archive().unwrap();
+    check(&store, 0);
+}
+
+#[test]
+fn a_journal_of_days_that_are_gone_opens_and_is_archived_without_damage() {
+    let (world, store) = World::new();
+    append(&store, "short", 30, 0).unwrap();
+    append(&store, "short", 30, 1).unwrap();
+    // In an open store the archiver meets sessions that it still knows.
+    lose_day(&store);
+    assert!(listed(&store).is_empty());
+    store.archive().unwrap();
+    let stats = store.stats().unwrap();
+    assert_eq!((stats.segments, stats.live_chunks, stats.stuck_journals), (0, 0, 0));
+
+    // And after reopening a journal of which nothing can be read.
+    append(&store, "long", 90, 0).unwrap();
+    store.inner.keyring.lose_day(day_of(NOON) + 91);
+    store.inner.note_keyring().unwrap();
+    store.close().unwrap();
+    let store = world.open(3);
+    assert!(listed(&store).is_empty());
+    assert_eq!(store.stats().unwrap().live_chunks, 0);
+    store.archive().unwrap();
+    sound(&store);
+    assert_eq!(store.stats().unwrap().segments, 0);
+    append(&store, "other", 60, 0).unwrap();
+    assert_eq!(listed(&store), ["other"]);
+}
+
+#[test]
+fn a_segment_without_a_hold_that_keeps_it_is_passed_over() {
+    let (_, store) = World::new();
+    append(&store, "short", 30, 0).unwrap();
+    store.archive().unwrap();
+    let mut entry = store.inner.manifest.current().segments[0];
+    entry.retention_days = 0;
+    store.inner.catalog.replace(&[]);
+    store.inner.catalog.replace(&[entry]);
+    assert!(listed(&store).is_empty());
+    assert_eq!(sound(&store).unreadable, 1);
+}
