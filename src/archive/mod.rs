@@ -78,7 +78,8 @@ fn write_segment(
     let mut id = FileId([0; 16]);
     let random = job.env.random.fill(&mut id.0);
     random.map_err(|e| Error::io("drawing a file id", job.root, e))?;
-    let mut writer = SegmentWriter::create(job.env, job.root, id, class, job.level)?;
+    let suite = directory.suite();
+    let mut writer = SegmentWriter::create(job.env, job.root, id, class, suite, job.level)?;
     let mut places = Vec::new();
     for group in sessions.chunk_by(|a, b| a.0 == b.0) {
         let Some((handle, _)) = group.first() else { continue };

@@ -18,6 +18,9 @@
 //! * The three seals of a frame share one nonce under three different keys, which is as good as three nonces:
 //!   uniqueness is asked of the pair of key and nonce.
 //!
+//! AES-256-GCM-SIV is the second suite: it keeps its promise for other messages even if a nonce repeats, so all of the above
+//! holds for it the more. A key that is used with it is derived of the one that AES-256-GCM would take.
+//!
 //! The keys themselves are wiped when dropped and have no `Debug` that shows them.
 
 mod aead;

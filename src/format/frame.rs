@@ -4,7 +4,7 @@ use super::codec::{Malformed, Put, Take};
 use super::header::{Codec, UNIT_COMMON_BYTES, UnitKind, associated, check_suite, unsupported};
 use super::identity::{IDENTITY_BYTES_MAX, SealedIdentity};
 use crate::chunk::{Kind, Snapshot};
-use crate::crypto::{Cipher, NONCE_BYTES, Nonce, TAG_BYTES};
+use crate::crypto::{Cipher, NONCE_BYTES, Nonce, Suite, TAG_BYTES};
 use crate::error::{Damage, Error, Result};
 use crate::ids::{FileId, SessionTag, SiteHandle, VisitorTag, expiry_day};
 use crate::limits::{
@@ -202,7 +202,7 @@ impl SealedFrame {
         (ENVELOPE_AT + plain.len() + packed_bytes + 2 * TAG_BYTES).next_multiple_of(FRAME_ALIGN)
     }
 
-    /// Seals a chunk for the journal `journal`. `packed` is its zstd frame.
+    /// Seals a chunk for the journal `journal`, all of it in the suite of the session's cipher. `packed` is its zstd frame.
     pub(crate) fn seal(
         journal: FileId,
         site: SiteHandle,
@@ -211,7 +211,8 @@ impl SealedFrame {
         ciphers: &FrameCiphers<'_>,
         nonce: &Nonce,
     ) -> Self {
-        let common = UnitKind::FRAME.common(Codec::Zstd);
+        let suite = ciphers.session.suite();
+        let common = UnitKind::FRAME.common(suite, Codec::Zstd);
         let mut plain = Vec::with_capacity(256);
         envelope.encode(&mut plain);
         let tags = 2 * TAG_BYTES + FRAME_ALIGN;
@@ -219,14 +220,14 @@ impl SealedFrame {
         bytes.resize(FRAME_HEADER_BYTES, 0);
         Locator { site, expiry_day: envelope.expiry_day() }.encode(&mut bytes);
         let aad = associated(&common, &[&journal.0]);
-        ciphers.journal.seal(nonce, &aad, &mut bytes, FRAME_HEADER_BYTES);
+        ciphers.journal.seal_in(suite, nonce, &aad, &mut bytes, FRAME_HEADER_BYTES);
         bytes.put(&plain);
         let aad = associated(&common, &[&journal.0, &site.0]);
-        ciphers.envelope.seal(nonce, &aad, &mut bytes, ENVELOPE_AT);
+        ciphers.envelope.seal_in(suite, nonce, &aad, &mut bytes, ENVELOPE_AT);
         let payload_at = bytes.len();
         bytes.put(packed);
         let aad = associated(&common, &[&site.0, &plain]);
-        ciphers.session.seal(nonce, &aad, &mut bytes, payload_at);
+        ciphers.session.seal_in(suite, nonce, &aad, &mut bytes, payload_at);
         let body_crc = crc32fast::hash(&bytes[FRAME_HEADER_BYTES..]);
         bytes[..8].copy_from_slice(&common);
         bytes[8..12].copy_from_slice(&((payload_at - ENVELOPE_AT) as u32).to_le_bytes());
@@ -260,10 +261,10 @@ fn header_crc(journal: FileId, offset: u32, header: &[u8]) -> u32 {
 }
 
 /// The mark that ends a journal: a header without a body. Its `durable` is its own offset, so whoever finds it knows
-/// that everything before it had been synced.
-pub(crate) fn end_mark(journal: FileId, offset: u32) -> [u8; FRAME_HEADER_BYTES] {
+/// that everything before it had been synced. Nothing in it is sealed; it names the suite of the journal.
+pub(crate) fn end_mark(journal: FileId, suite: Suite, offset: u32) -> [u8; FRAME_HEADER_BYTES] {
     let mut mark = [0; FRAME_HEADER_BYTES];
-    mark[..8].copy_from_slice(&UnitKind::FRAME.common(Codec::Stored));
+    mark[..8].copy_from_slice(&UnitKind::FRAME.common(suite, Codec::Stored));
     mark[16..20].copy_from_slice(&offset.to_le_bytes());
     let crc = header_crc(journal, offset, &mark);
     mark[36..].copy_from_slice(&crc.to_le_bytes());
@@ -331,15 +332,16 @@ impl FrameHeader {
             && crc32fast::hash(&frame[FRAME_HEADER_BYTES..end]) == self.body_crc
     }
 
-    fn check_algorithms(&self, file: &str) -> Result<()> {
+    /// The suite of the seals, if everything about them is known here.
+    fn check_algorithms(&self, file: &str) -> Result<Suite> {
         if self.common[4] != super::header::UNIT_VERSION {
             return Err(unsupported(file, "unit version", self.common[4].into()));
         }
-        check_suite(file, self.common[5])?;
+        let suite = check_suite(file, self.common[5])?;
         if Codec::from_number(file, self.common[6])? != Codec::Zstd {
             return Err(unsupported(file, "codec of a frame", self.common[6].into()));
         }
-        Ok(())
+        Ok(suite)
     }
 
     /// The site of the frame and its expiry day.
@@ -349,11 +351,13 @@ impl FrameHeader {
         frame: &[u8],
         journal: &Cipher,
     ) -> Result<Locator> {
-        self.check_algorithms(place.file)?;
+        let suite = self.check_algorithms(place.file)?;
         let mut locator = [0; LOCATOR_BYTES];
         locator.copy_from_slice(&frame[FRAME_HEADER_BYTES..ENVELOPE_AT]);
         let aad = associated(&self.common, &[&place.journal.0]);
-        let text = journal.open(&self.nonce, &aad, &mut locator).map_err(|_| place.tampered())?;
+        let text = journal
+            .open_in(suite, &self.nonce, &aad, &mut locator)
+            .map_err(|_| place.tampered())?;
         Locator::decode(text).map_err(|m| place.malformed(m))
     }
 
@@ -365,9 +369,11 @@ impl FrameHeader {
         frame: &[u8],
         cipher: &Cipher,
     ) -> Result<(Envelope, Vec<u8>)> {
+        let suite = self.check_algorithms(place.file)?;
         let mut sealed = frame[ENVELOPE_AT..ENVELOPE_AT + self.envelope_bytes].to_vec();
         let aad = associated(&self.common, &[&place.journal.0, &locator.site.0]);
-        let text = cipher.open(&self.nonce, &aad, &mut sealed).map_err(|_| place.tampered())?;
+        let text =
+            cipher.open_in(suite, &self.nonce, &aad, &mut sealed).map_err(|_| place.tampered())?;
         let envelope = Envelope::decode(text).map_err(|m| place.malformed(m))?;
         if envelope.expiry_day() != locator.expiry_day {
             return Err(place.malformed(Malformed("expiry day")));
@@ -385,10 +391,11 @@ impl FrameHeader {
         frame: &'a mut [u8],
         cipher: &Cipher,
     ) -> Result<&'a [u8]> {
+        let suite = self.check_algorithms(place.file)?;
         let at = ENVELOPE_AT + self.envelope_bytes;
         let aad = associated(&self.common, &[&site.0, envelope]);
         cipher
-            .open(&self.nonce, &aad, &mut frame[at..at + self.payload_bytes])
+            .open_in(suite, &self.nonce, &aad, &mut frame[at..at + self.payload_bytes])
             .map(|text| &*text)
             .map_err(|_| place.tampered())
     }

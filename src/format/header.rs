@@ -26,12 +26,17 @@ impl FileKind {
     pub(crate) const MANIFEST: Self = Self(b"RVLTMNFS");
     pub(crate) const KEYRING: Self = Self(b"RVLTKEYR");
 
-    /// The header of a new file.
+    /// The header of a new file that stays with the first suite.
     pub(crate) fn header(self, id: FileId) -> [u8; FILE_HEADER_BYTES] {
+        self.header_in(Suite::Aes256Gcm, id)
+    }
+
+    /// The header of a new file whose first units are sealed in `suite`.
+    pub(crate) fn header_in(self, suite: Suite, id: FileId) -> [u8; FILE_HEADER_BYTES] {
         let mut h = [0; FILE_HEADER_BYTES];
         h[..8].copy_from_slice(self.0);
         h[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-        h[10] = Suite::Aes256Gcm as u8;
+        h[10] = suite as u8;
         h[12..28].copy_from_slice(&id.0);
         let crc = crc32fast::hash(&h[..28]);
         h[28..].copy_from_slice(&crc.to_le_bytes());
@@ -40,6 +45,11 @@ impl FileKind {
 
     /// Checks the beginning of a file and returns its id.
     pub(crate) fn check(self, file: &str, bytes: &[u8]) -> Result<FileId> {
+        self.check_with_suite(file, bytes).map(|(id, _)| id)
+    }
+
+    /// Checks the beginning of a file and returns its id and its suite.
+    pub(crate) fn check_with_suite(self, file: &str, bytes: &[u8]) -> Result<(FileId, Suite)> {
         let Some(h) = bytes.first_chunk::<FILE_HEADER_BYTES>() else {
             return Err(Error::corrupt(file, 0, Damage::Truncated));
         };
@@ -55,10 +65,10 @@ impl FileKind {
         if version != FORMAT_VERSION {
             return Err(unsupported(file, "format version", version.into()));
         }
-        check_suite(file, h[10])?;
+        let suite = check_suite(file, h[10])?;
         let mut id = [0; 16];
         id.copy_from_slice(&h[12..28]);
-        Ok(FileId(id))
+        Ok((FileId(id), suite))
     }
 }
 
@@ -108,12 +118,12 @@ impl UnitKind {
     pub(crate) const IDENTITY: Self = Self(b"RVid");
 
     /// The first bytes of a unit's header, which its seal authenticates.
-    pub(crate) fn common(self, codec: Codec) -> [u8; UNIT_COMMON_BYTES] {
+    pub(crate) fn common(self, suite: Suite, codec: Codec) -> [u8; UNIT_COMMON_BYTES] {
         let m = self.0;
-        [m[0], m[1], m[2], m[3], UNIT_VERSION, Suite::Aes256Gcm as u8, codec as u8, 0]
+        [m[0], m[1], m[2], m[3], UNIT_VERSION, suite as u8, codec as u8, 0]
     }
 
-    /// Seals `out[from + UNIT_HEADER_BYTES..]` in place and writes the header at `from`.
+    /// Seals `out[from + UNIT_HEADER_BYTES..]` in place, in the cipher's suite, and writes the header at `from`.
     ///
     /// The caller has left room for the header. `context` is the associated data after the common part.
     pub(crate) fn seal(
@@ -125,7 +135,7 @@ impl UnitKind {
         out: &mut Vec<u8>,
         from: usize,
     ) {
-        let common = self.common(codec);
+        let common = self.common(cipher.suite(), codec);
         let aad = associated(&common, context);
         cipher.seal(nonce, &aad, out, from + UNIT_HEADER_BYTES);
         let body = &out[from + UNIT_HEADER_BYTES..];
@@ -152,6 +162,7 @@ pub(crate) fn associated(common: &[u8], context: &[&[u8]]) -> Vec<u8> {
 /// A unit whose header and checksums are right; the seal is yet to be broken.
 pub(crate) struct Unit<'a> {
     common: [u8; UNIT_COMMON_BYTES],
+    suite: Suite,
     nonce: Nonce,
     body: &'a mut [u8],
 }
@@ -182,7 +193,8 @@ impl<'a> Unit<'a> {
         if header.codec != codec {
             return Err(unsupported(file, "codec of this unit", header.codec as u64));
         }
-        Ok(Self { common: header.common, nonce: header.nonce, body })
+        let UnitHeader { common, suite, nonce, .. } = header;
+        Ok(Self { common, suite, nonce, body })
     }
 
     /// Decrypts in place.
@@ -195,7 +207,7 @@ impl<'a> Unit<'a> {
     ) -> Result<&'a mut [u8]> {
         let aad = associated(&self.common, context);
         cipher
-            .open(&self.nonce, &aad, self.body)
+            .open_in(self.suite, &self.nonce, &aad, self.body)
             .map_err(|_| Error::corrupt(file, offset, Damage::Tampered))
     }
 }
@@ -203,6 +215,7 @@ impl<'a> Unit<'a> {
 /// What a unit's header says, its own checksum being right.
 pub(crate) struct UnitHeader {
     codec: Codec,
+    suite: Suite,
     pub(crate) body_bytes: usize,
     common: [u8; UNIT_COMMON_BYTES],
     body_crc: u32,
@@ -229,7 +242,7 @@ pub(crate) fn parse_header(
     if h[4] != UNIT_VERSION {
         return Err(unsupported(file, "unit version", h[4].into()));
     }
-    check_suite(file, h[5])?;
+    let suite = check_suite(file, h[5])?;
     let codec = Codec::from_number(file, h[6])?;
     let body_bytes = word(8) as usize;
     if body_bytes < TAG_BYTES {
@@ -239,5 +252,5 @@ pub(crate) fn parse_header(
     common.copy_from_slice(&h[..8]);
     let mut nonce = [0; NONCE_BYTES];
     nonce.copy_from_slice(&h[16..28]);
-    Ok(UnitHeader { codec, body_bytes, common, body_crc: word(12), nonce })
+    Ok(UnitHeader { codec, suite, body_bytes, common, body_crc: word(12), nonce })
 }

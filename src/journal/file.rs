@@ -180,7 +180,7 @@ impl Journal {
 
     /// Writes the mark that ends the journal at `end`, and syncs it.
     pub(crate) fn write_end(&self, end: u32) -> Result<()> {
-        self.write(&end_mark(self.id, end), end, 0)?;
+        self.write(&end_mark(self.id, self.cipher.suite(), end), end, 0)?;
         self.sync()?;
         self.set_ended();
         Ok(())
@@ -249,7 +249,7 @@ fn write_zeros(file: &dyn File, from: u32, to: u32) -> io::Result<()> {
 }
 
 fn head_page(id: FileId, head: &JournalHead, cipher: &Cipher, nonce: &Nonce) -> Vec<u8> {
-    let mut page = FileKind::JOURNAL.header(id).to_vec();
+    let mut page = FileKind::JOURNAL.header_in(cipher.suite(), id).to_vec();
     page.resize(FILE_HEADER_BYTES + UNIT_HEADER_BYTES, 0);
     head.encode(&mut page);
     UnitKind::JOURNAL_HEAD.seal(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::session::{Purpose, SessionKeys, Which};
 use super::{EXPIRY_DAY_MAX, Keyring, Site};
-use crate::crypto::{Cipher, Key, hmac, kdf};
+use crate::crypto::{Cipher, Key, Suite, hmac, kdf};
 use crate::error::{Error, InputError, Result};
 use crate::ids::{FileId, SessionTag};
 use crate::limits::DAY_MS;
@@ -41,8 +41,9 @@ impl Keyring {
     ) -> Result<Arc<SessionKeys>> {
         let derive = |kept_key: &Key, expiry_day| {
             let leaf = site.leaf(tag.place()).ok_or(Error::Erased)?;
-            let (store, handle) = (self.store_id(), site.handle());
-            let keys = SessionKeys::derive(kept_key, &leaf, &store, &handle, tag, expiry_day);
+            let (suite, store, handle) = (self.suite(), self.store_id(), site.handle());
+            let keys =
+                SessionKeys::derive(suite, kept_key, &leaf, &store, &handle, tag, expiry_day);
             Ok::<_, Error>(Arc::new(keys))
         };
         let expiry_day = match kept {
@@ -103,14 +104,14 @@ impl Keyring {
     ) -> Result<Arc<Cipher>> {
         let expiry_day = match kept {
             Kept::Until(day) => day,
-            Kept::Held(key) => return Ok(Arc::new(Cipher::new(&derive(key)))),
+            Kept::Held(key) => return Ok(Arc::new(self.sealing(&derive(key)))),
         };
         let purpose = purpose(expiry_day);
         let epoch = match self.cache.cipher(&purpose) {
             Ok(cipher) => return Ok(cipher),
             Err(epoch) => epoch,
         };
-        let cipher = Arc::new(Cipher::new(&derive(&*self.day_key(expiry_day)?)));
+        let cipher = Arc::new(self.sealing(&derive(&*self.day_key(expiry_day)?)));
         self.cache.keep_cipher(epoch, purpose, &cipher);
         Ok(cipher)
     }
@@ -143,6 +144,19 @@ impl Keyring {
     }
 
     fn store_cipher(&self, label: &str, context: &[u8]) -> Cipher {
-        Cipher::new(&kdf(&self.live.read().store_key, label, context))
+        let key = kdf(&self.live.read().store_key, label, context);
+        self.sealing(&key)
+    }
+
+    /// The suite in which new data is sealed. What is there names its own.
+    fn suite(&self) -> Suite {
+        // A keyring that names another one is refused when it is opened.
+        Suite::from_number(self.live.read().suite).unwrap_or(Suite::Aes256Gcm)
+    }
+
+    /// A cipher for new data: the one place where its suite is chosen. A change of it is a new generation of the keyring,
+    /// with which remembered ciphers are forgotten.
+    fn sealing(&self, key: &Key) -> Cipher {
+        Cipher::with_suite(key, self.suite())
     }
 }

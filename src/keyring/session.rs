@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 
-use crate::crypto::{Cipher, Key, hmac, kdf2};
+use crate::crypto::{Cipher, Key, Suite, hmac, kdf2};
 use crate::ids::{FileId, SessionTag, SiteHandle, StoreId};
 
 /// Most session keys in memory: about 1 KiB each.
@@ -27,6 +27,7 @@ impl SessionKeys {
     /// Derives them. Both the key of the day or hold and the session's leaf are needed: HMAC is a pseudorandom function in
     /// its key and in its message.
     pub(super) fn derive(
+        suite: Suite,
         kept_key: &Key,
         session_leaf: &Key,
         store: &StoreId,
@@ -37,7 +38,7 @@ impl SessionKeys {
         let secret = hmac(kept_key, session_leaf.expose());
         let context = [&store.0[..], &site.0, &tag.0, &expiry_day.to_le_bytes()].concat();
         let (key, commitment) = kdf2(&secret, "reelvault/session", &context);
-        Self { cipher: Cipher::new(&key), commitment: *commitment.expose() }
+        Self { cipher: Cipher::with_suite(&key, suite), commitment: *commitment.expose() }
     }
 
     pub(crate) fn cipher(&self) -> &Cipher {
@@ -195,7 +196,7 @@ mod tests {
     fn keys() -> Arc<SessionKeys> {
         let key = key();
         let (store, site, tag) = (StoreId([1; 16]), SiteHandle([2; 16]), SessionTag([3; 16]));
-        Arc::new(SessionKeys::derive(&key, &key, &store, &site, &tag, 7))
+        Arc::new(SessionKeys::derive(Suite::Aes256Gcm, &key, &key, &store, &site, &tag, 7))
     }
 
     #[test]

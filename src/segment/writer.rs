@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::crypto::{Cipher, Nonce, TAG_BYTES};
+use crate::crypto::{Cipher, Nonce, Suite, TAG_BYTES};
 use crate::env::{Env, File, Mode};
 use crate::error::{Damage, Error, Result};
 use crate::format::header::{Codec, FileKind, UNIT_HEADER_BYTES, UnitKind};
@@ -107,13 +107,14 @@ impl<'a> SegmentWriter<'a> {
         root: &Path,
         id: FileId,
         class: SegmentClass,
+        suite: Suite,
         level: i32,
     ) -> Result<Self> {
         let path = root.join(segment_name(id));
         let doing = "making the segment";
         let packer = Packer::for_blocks(level).map_err(|e| Error::io(doing, &path, e))?;
         let file = env.disk.open(&path, Mode::Create).map_err(|e| Error::io(doing, &path, e))?;
-        let out = FileKind::SEGMENT.header(id).to_vec();
+        let out = FileKind::SEGMENT.header_in(suite, id).to_vec();
         Ok(Self {
             env,
             path,

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use crate::chunk::Kind;
 use crate::error::{Damage, Error, Result};
+use crate::format::header::unsupported;
+use crate::format::identity::Unopened;
 use crate::ids::{SessionId, VisitorId};
 use crate::seqset::SeqSet;
 
@@ -70,9 +72,12 @@ impl Site {
             None => None,
             Some(sealed) => {
                 let identity = sealed.open(self.site.handle(), stamp.tag, keys.cipher());
-                Some(identity.ok_or_else(|| {
+                Some(identity.map_err(|why| {
                     let (file, at) = first_place(parts);
-                    self.name(Error::corrupt(&file, at, Damage::Tampered))
+                    match why {
+                        Unopened::Suite(n) => unsupported(&file, "cipher suite", n.into()),
+                        Unopened::Broken => self.name(Error::corrupt(&file, at, Damage::Tampered)),
+                    }
                 })?)
             }
         };

@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
-use crate::crypto::{Cipher, NONCE_BYTES, Nonce, TAG_BYTES};
+use crate::crypto::{Cipher, NONCE_BYTES, Nonce, Suite, TAG_BYTES};
 use crate::env::{Env, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
 use crate::format::header::{
@@ -27,7 +27,7 @@ const MANIFEST_NEW: &str = "manifest.new";
 pub(super) struct ManifestFile {
     env: Env,
     dir: PathBuf,
-    cipher: Cipher,
+    cipher: RwLock<Cipher>,
     current: Mutex<Manifest>,
     next_journal: AtomicU64,
     /// Whether a new manifest was put in place and it is not certain that it stays: neither it nor the one
@@ -40,7 +40,7 @@ impl ManifestFile {
     pub(super) fn create(env: Env, dir: PathBuf, cipher: Cipher, first: Manifest) -> Result<Self> {
         let next_journal = AtomicU64::new(first.next_journal);
         let current = Mutex::new(first);
-        let unsure = AtomicBool::new(false);
+        let (cipher, unsure) = (RwLock::new(cipher), AtomicBool::new(false));
         let file = Self { env, dir, cipher, current, next_journal, unsure };
         file.publish(|_| {})?;
         Ok(file)
@@ -50,14 +50,20 @@ impl ManifestFile {
         let current = read(&env, &dir, &cipher)?;
         let next_journal = AtomicU64::new(current.next_journal);
         let (current, unsure) = (Mutex::new(current), AtomicBool::new(false));
+        let cipher = RwLock::new(cipher);
         Ok(Self { env, dir, cipher, current, next_journal, unsure })
     }
 
     /// Reads the manifest again, for a reader of a store that another process writes.
     pub(super) fn refresh(&self) -> Result<Manifest> {
-        let manifest = read(&self.env, &self.dir, &self.cipher)?;
+        let manifest = read(&self.env, &self.dir, &self.cipher.read())?;
         self.current.lock().clone_from(&manifest);
         Ok(manifest)
+    }
+
+    /// Seals the next manifests with the same key and perhaps in another suite.
+    pub(super) fn seal_with(&self, cipher: Cipher) {
+        *self.cipher.write() = cipher;
     }
 
     pub(super) fn current(&self) -> Manifest {
@@ -95,16 +101,18 @@ impl ManifestFile {
         let failed = |e| Error::io("writing the manifest", &path, e);
         self.env.random.fill(&mut id.0).map_err(failed)?;
         self.env.random.fill(&mut nonce).map_err(failed)?;
-        let mut bytes = FileKind::MANIFEST.header(id).to_vec();
+        let cipher = self.cipher.read();
+        let mut bytes = FileKind::MANIFEST.header_in(cipher.suite(), id).to_vec();
         let mut check = Nonce::default();
         self.env.random.fill(&mut check).map_err(failed)?;
         bytes.extend_from_slice(&check);
-        self.cipher.seal(&check, &check_context(id), &mut bytes, FILE_HEADER_BYTES + NONCE_BYTES);
+        cipher.seal(&check, &check_context(id), &mut bytes, FILE_HEADER_BYTES + NONCE_BYTES);
         let crc = crc32fast::hash(&bytes[FILE_HEADER_BYTES..]);
         bytes.extend_from_slice(&crc.to_le_bytes());
         bytes.resize(UNIT_AT + UNIT_HEADER_BYTES, 0);
         manifest.encode(&mut bytes);
-        UnitKind::MANIFEST.seal(Codec::Stored, &self.cipher, &nonce, &[&id.0], &mut bytes, UNIT_AT);
+        UnitKind::MANIFEST.seal(Codec::Stored, &cipher, &nonce, &[&id.0], &mut bytes, UNIT_AT);
+        drop(cipher);
         let write = || -> io::Result<()> {
             let file = self.env.disk.open(&new, Mode::Replace)?;
             file.write_at(&bytes, 0)?;
@@ -137,8 +145,8 @@ fn read(env: &Env, dir: &std::path::Path, cipher: &Cipher) -> Result<Manifest> {
     }
     let mut bytes = vec![0; bytes as usize];
     read_exact_at(&*file, &mut bytes, 0).map_err(failed)?;
-    let id = FileKind::MANIFEST.check(MANIFEST, &bytes)?;
-    check_key(id, &mut bytes, cipher)?;
+    let (id, suite) = FileKind::MANIFEST.check_with_suite(MANIFEST, &bytes)?;
+    check_key(id, suite, &mut bytes, cipher)?;
     let at = UNIT_AT as u64;
     let unit = &mut bytes[UNIT_AT..];
     let text = Unit::check(UnitKind::MANIFEST, MANIFEST, at, unit)?.open(
@@ -155,7 +163,7 @@ fn check_context(id: FileId) -> Vec<u8> {
 }
 
 /// Tells the keyring of another store from a manifest that was tampered with.
-fn check_key(id: FileId, bytes: &mut [u8], cipher: &Cipher) -> Result<()> {
+fn check_key(id: FileId, suite: Suite, bytes: &mut [u8], cipher: &Cipher) -> Result<()> {
     let damaged = |damage| Error::corrupt(MANIFEST, FILE_HEADER_BYTES as u64, damage);
     let check = bytes.get_mut(FILE_HEADER_BYTES..UNIT_AT);
     let check = check.ok_or_else(|| damaged(Damage::Truncated))?;
@@ -165,7 +173,7 @@ fn check_key(id: FileId, bytes: &mut [u8], cipher: &Cipher) -> Result<()> {
     }
     let (nonce, tag) = token.split_at_mut(NONCE_BYTES);
     let nonce = Nonce::try_from(&*nonce).map_err(|_| damaged(Damage::Truncated))?;
-    match cipher.open(&nonce, &check_context(id), tag) {
+    match cipher.open_in(suite, &nonce, &check_context(id), tag) {
         Ok(_) => Ok(()),
         Err(_) => Err(Error::WrongKey("the keyring belongs to another store")),
     }

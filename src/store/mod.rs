@@ -386,8 +386,10 @@ impl Inner {
         self.remove_leftovers()
     }
 
-    /// Lets the manifest remember the generation of the keyring, so that an older one is refused from now on.
+    /// Lets the manifest remember the generation of the keyring, so that an older one is refused from now on, and
+    /// take up its suite.
     fn note_keyring(&self) -> Result<()> {
+        self.manifest.seal_with(self.keyring.manifest_cipher());
         let generation = self.keyring.generation();
         self.manifest.publish(|m| m.keyring_generation = m.keyring_generation.max(generation))
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::*;
+use crate::crypto::Suite;
 use crate::env::sim::{SimClock, SimDisk};
 use crate::ids::day_of;
 use crate::{Chunk, Depth, KeyFile, KeyProvider, Query, Session};
@@ -157,4 +158,70 @@ fn a_segment_without_a_hold_that_keeps_it_is_passed_over() {
     store.inner.catalog.replace(&[entry]);
     assert!(listed(&store).is_empty());
     assert_eq!(sound(&store).unreadable, 1);
+}
+
+/// The suites that the files of a folder name, and those of the frames of its journals.
+fn suites(world: &World, folder: &str) -> (Vec<u8>, Vec<u8>) {
+    let (mut files, mut frames) = (Vec::new(), Vec::new());
+    for path in world.disk.paths() {
+        if path.to_string_lossy().contains(folder) {
+            let bytes = world.disk.file_bytes(&path).unwrap();
+            files.push(bytes[10]);
+            let at = memchr::memmem::find_iter(&bytes, b"RVfr").filter(|at| at % 8 == 0);
+            // The mark that ends a journal has no seal.
+            frames.extend(at.filter(|at| bytes[at + 6] == 1).map(|at| bytes[at + 5]));
+        }
+    }
+    files.sort_unstable();
+    (files, frames)
+}
+
+fn switch(store: &Store, suite: Suite) {
+    store.inner.keyring.seal_new_data_in(suite);
+    store.inner.note_keyring().unwrap();
+}
+
+#[test]
+fn both_suites_stand_side_by_side_and_new_data_takes_the_one_of_the_keyring() {
+    let (world, store) = World::new();
+    let all = |name: &str, chunks: u64| -> Vec<u8> {
+        (0..chunks).flat_map(|seq| events(name, seq)).collect()
+    };
+    append(&store, "old", 30, 0).unwrap();
+    store.archive().unwrap();
+    append(&store, "old", 30, 1).unwrap();
+    assert_eq!(suites(&world, "/journal/"), (vec![1], vec![1]));
+    assert_eq!(suites(&world, "/store/manifest").0, [1]);
+
+    switch(&store, Suite::Aes256GcmSiv);
+    // The identity of the old session goes on in its own suite, in a frame of the new one.
+    append(&store, "old", 30, 2).unwrap();
+    append(&store, "new", 90, 0).unwrap();
+    assert_eq!(suites(&world, "/journal/"), (vec![1], vec![1, 2, 2]));
+    assert_eq!(suites(&world, "/store/manifest").0, [2]);
+    assert_eq!(replayed(&store, "old"), all("old", 3));
+    store.close().unwrap();
+    let store = world.open(3);
+    assert_eq!(replayed(&store, "old"), all("old", 3));
+    store.archive().unwrap();
+    assert_eq!(suites(&world, "/segment/").0, [1, 2, 2]);
+    append(&store, "old", 30, 3).unwrap();
+    assert_eq!(suites(&world, "/journal/"), (vec![2], vec![2]));
+
+    switch(&store, Suite::Aes256Gcm);
+    append(&store, "new", 90, 1).unwrap();
+    assert_eq!(suites(&world, "/journal/"), (vec![2], vec![2, 1]));
+    store.archive().unwrap();
+    assert_eq!(suites(&world, "/segment/").0, [1, 1, 1, 2, 2]);
+    append(&store, "new", 90, 2).unwrap();
+    let check = |store: &Store| {
+        assert_eq!(listed(store), ["new", "old"]);
+        assert_eq!(replayed(store, "old"), all("old", 4));
+        assert_eq!(replayed(store, "new"), all("new", 3));
+        assert_eq!((sound(store).sessions, sound(store).unreadable), (6, 0));
+    };
+    check(&store);
+    store.close().unwrap();
+    check(&world.open(4));
+    check(&Store::open_read_only(world.options(5)).unwrap());
 }

@@ -1,7 +1,7 @@
 //! Every key that a keyring derives, against vectors and against each other.
 
 use super::*;
-use crate::crypto::Cipher;
+use crate::crypto::{Cipher, Suite};
 use crate::ids::{FileId, SessionId, SessionTag, VisitorId, VisitorTag};
 use crate::keyring::tree::Tree;
 
@@ -81,7 +81,8 @@ fn the_keys_of_a_session_are_those_of_the_vectors() {
     let tag = SessionTag([3; 16]);
     let leaf = site(2, Tree::new(SITE_DEPTH, counting(32))).leaf(tag.place()).unwrap();
     let (store, handle) = (StoreId([1; 16]), SiteHandle([2; 16]));
-    let keys = SessionKeys::derive(&day, &leaf, &store, &handle, &tag, 20_743);
+    let suite = Suite::Aes256Gcm;
+    let keys = SessionKeys::derive(suite, &day, &leaf, &store, &handle, &tag, 20_743);
     assert!(is_under(
         keys.cipher(),
         "fb59cf33babcf654cc1f38d168f19689d0fe847f7bf6ff715884261dbc94a946"
@@ -90,7 +91,7 @@ fn the_keys_of_a_session_are_those_of_the_vectors() {
         hex(keys.commitment()),
         "e246fb4c2633691bc41da1fe06d9dc341906b3210274b6a9d31b6ca321b7fd21"
     );
-    let held = SessionKeys::derive(&counting(64), &leaf, &store, &handle, &tag, u32::MAX);
+    let held = SessionKeys::derive(suite, &counting(64), &leaf, &store, &handle, &tag, u32::MAX);
     assert!(is_under(
         held.cipher(),
         "53551c17113344bde23cdd74b1309c4e3557f5c175073b9f2ed243751b7f431e"

@@ -262,7 +262,7 @@ impl<'a> Listing<'a> {
         match self.site.describe(&parts) {
             Ok(info) => Ok(Some(info)),
             Err(e) if e.is_gone() => Ok(None),
-            Err(e @ Error::Corrupt(_)) => {
+            Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
                 self.damage.push(e);
                 Ok(None)
             }
