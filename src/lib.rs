@@ -65,6 +65,10 @@ mod error;
 pub mod format;
 mod ids;
 mod journal;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "the deletion of sessions, sites and days builds on it")
+)]
 mod keyring;
 pub mod limits;
 #[cfg(feature = "rrweb")]
@@ -76,11 +80,14 @@ mod zst;
 
 pub use chunk::{Chunk, Kind, Session, Snapshot};
 pub use error::{Corruption, Damage, Error, InputError, Result};
-pub use ids::{FileId, SessionId, SessionTag, SiteHandle, SiteId, StoreId, VisitorId, VisitorTag};
+pub use ids::{
+    FileId, HoldId, SessionId, SessionTag, SiteHandle, SiteId, StoreId, VisitorId, VisitorTag,
+};
 pub use journal::scan::Recovery;
 pub use keyring::{
-    ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Argon2Cost, DataKey, KeyFile,
-    KeyProvider, Passphrase, ProviderKind, Wrapped,
+    ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Argon2Cost, DataKey, Destruction,
+    KeyFile, KeyProvider, KeyStatus, MirrorState, MirrorStatus, Passphrase, ProviderKind,
+    Published, VersionEnd,
 };
 pub use store::{
     Appended, Cursor, Depth, Durability, Options, Order, Page, Position, Query, READ_BYTES_MAX,
