@@ -124,7 +124,7 @@ impl Next<'_> {
     }
 
     /// Puts a record at the end of the log of erasures. The keyring keeps its statement until the next one.
-    pub(crate) fn record(&mut self, statement: &[u8]) {
+    pub(crate) fn record(&mut self, statement: Vec<u8>) {
         self.state.log = self.state.log.after(statement);
     }
 

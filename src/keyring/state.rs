@@ -36,8 +36,8 @@ impl LogHead {
     }
 
     /// The head after one more record.
-    pub(super) fn after(&self, statement: &[u8]) -> Self {
-        let digest = Sha256::digest(statement).into();
+    pub(super) fn after(&self, statement: Vec<u8>) -> Self {
+        let digest = Sha256::digest(&statement).into();
         Self { count: self.count + 1, digest, last: statement.into() }
     }
 }

@@ -188,7 +188,7 @@ fn the_cost_of_keys() {
     let from = clock.monotonic_ns();
     Passphrase::new(&Env::real(), "secret")
         .unwrap()
-        .wrap(&DataKey::take(&mut [1; 32]), b"")
+        .wrap(1, &DataKey::take(&mut [1; 32]), b"")
         .unwrap();
     println!("passphrase {:.0} ms", (clock.monotonic_ns() - from) as f64 / 1e6);
 }
