@@ -151,7 +151,7 @@ impl Keyring {
         &self,
         edit: impl FnOnce(&mut Next<'_>) -> Result<T>,
     ) -> Result<(T, Published)> {
-        self.change_as(&mut *self.writer.lock(), edit)
+        self.change_as(&mut self.writer.lock(), edit)
     }
 
     fn change_as<T>(
