@@ -164,14 +164,21 @@ fn holds_and_the_end_of_the_log_are_kept() {
 fn days_expire_once_and_the_tree_stays_small() {
     let setup = Setup::new();
     let keyring = setup.create();
+    let expire = |day| {
+        let edit = |next: &mut Next<'_>| {
+            next.expire_through(day);
+            Ok(())
+        };
+        keyring.change(edit).unwrap();
+    };
     for day in [20_000, 20_003, 20_001] {
-        keyring.change(|next| Ok(next.expire_through(day))).unwrap();
+        expire(day);
     }
     assert_eq!(keyring.expired_through(), Some(20_003));
     assert!(matches!(error(keyring.day_leaf(20_003)), Error::Expired { expiry_day: 20_003 }));
     assert!(keyring.day_leaf(20_004).is_ok());
     assert!(keyring.status().unwrap().nodes <= 24);
-    keyring.change(|next| Ok(next.expire_through(u32::MAX))).unwrap();
+    expire(u32::MAX);
     assert_eq!(keyring.expired_through(), Some(EXPIRY_DAY_MAX));
     assert!(keyring.day_leaf(EXPIRY_DAY_MAX).is_err());
     assert_eq!(setup.open().unwrap().expired_through(), Some(EXPIRY_DAY_MAX));
