@@ -12,10 +12,10 @@ use crate::error::{Damage, Error, Result};
 use crate::format::manifest::SegmentEntry;
 use crate::format::segment::{ChunkEntry, SessionEntry};
 use crate::ids::{FileId, SiteHandle, day_of, expiry_day};
-use crate::journal::read::{FrameKeys, read_frame};
+use crate::journal::read::{FrameKeys, OpenFrame, open_frame};
 use crate::journal::table::Live;
 use crate::keyring::{Keyring, SessionKeys, Site};
-use crate::segment::writer::{SegmentClass, SegmentWriter, SessionBlocks, segment_name};
+use crate::segment::writer::{Buffers, SegmentClass, SegmentWriter, SessionBlocks, segment_name};
 use crate::seqset::SeqSet;
 
 /// What is to be archived.
@@ -30,6 +30,17 @@ pub(crate) struct Job<'a> {
     pub(crate) level: i32,
 }
 
+/// Memory of a frame that is kept for the next one: most fit.
+const FRAME_KEPT_BYTES: usize = 1 << 20;
+
+/// What the archiver needs much memory for. A store has one, which whoever archives uses in turn, in whatever thread:
+/// buffers of this size that come and go in several threads would leave as much behind in each thread's heap.
+#[derive(Default)]
+pub(crate) struct Workspace {
+    segment: Buffers,
+    frame: Vec<u8>,
+}
+
 /// A segment that was written and synced, and the places of its sessions.
 pub(crate) struct Written {
     pub(crate) entry: SegmentEntry,
@@ -38,7 +49,15 @@ pub(crate) struct Written {
 }
 
 /// Writes the segments of a job, one for each retention class and day.
-pub(crate) fn run(mut job: Job<'_>) -> Result<Vec<Written>> {
+pub(crate) fn run(job: Job<'_>, work: &mut Workspace) -> Result<Vec<Written>> {
+    let written = write_segments(job, work);
+    work.segment.shrink();
+    work.frame.clear();
+    work.frame.shrink_to(FRAME_KEPT_BYTES);
+    written
+}
+
+fn write_segments(mut job: Job<'_>, work: &mut Workspace) -> Result<Vec<Written>> {
     let class = |live: &Live| SegmentClass {
         shard: job.shard,
         retention_days: live.stamp.retention_days,
@@ -49,7 +68,7 @@ pub(crate) fn run(mut job: Job<'_>) -> Result<Vec<Written>> {
     let mut written = Vec::new();
     for group in sessions.chunk_by(|a, b| class(&a.1) == class(&b.1)) {
         let Some((_, first)) = group.first() else { continue };
-        match write_segment(&job, class(first), group) {
+        match write_segment(&job, work, class(first), group) {
             Ok(segment) => written.extend(segment),
             Err(e) => {
                 // Nothing names these files yet; left behind, they would fill the disk at each attempt.
@@ -68,13 +87,15 @@ fn remove(job: &Job<'_>, written: &Written) {
 /// Writes one segment; `None` if none of the sessions can be read by anyone any more.
 fn write_segment(
     job: &Job<'_>,
+    work: &mut Workspace,
     class: SegmentClass,
     sessions: &[(SiteHandle, Live)],
 ) -> Result<Option<Written>> {
     let mut id = FileId([0; 16]);
     let random = job.env.random.fill(&mut id.0);
     random.map_err(|e| Error::io("drawing a file id", job.root, e))?;
-    let mut writer = SegmentWriter::create(job.env, job.root, id, class, job.level)?;
+    let mut writer =
+        SegmentWriter::create(job.env, job.root, id, class, job.level, &mut work.segment)?;
     let mut places = Vec::new();
     for group in sessions.chunk_by(|a, b| a.0 == b.0) {
         let Some((handle, _)) = group.first() else { continue };
@@ -83,7 +104,8 @@ fn write_segment(
         let before = places.len();
         for (_, live) in group {
             let Some(keys) = session_keys(job.keyring, &site, live)? else { continue };
-            write_session(&mut writer, &site, live, &keys).map_err(|e| e.at_site(site.id()))?;
+            write_session(&mut writer, &mut work.frame, &site, live, &keys)
+                .map_err(|e| e.at_site(site.id()))?;
             places.push((live.stamp.tag.place() >> 32) as u32);
         }
         if places.len() > before {
@@ -110,6 +132,7 @@ fn session_keys(keyring: &Keyring, site: &Site, live: &Live) -> Result<Option<Ar
 
 fn write_session(
     writer: &mut SegmentWriter<'_>,
+    bytes: &mut Vec<u8>,
     site: &Site,
     live: &Live,
     keys: &SessionKeys,
@@ -137,19 +160,22 @@ fn write_session(
     });
     let (tag, start_ms) = (stamp.tag, stamp.start_ms);
     let frame_keys = FrameKeys { site, tag, start_ms, session: keys.cipher() };
-    let mut raw = Vec::new();
     for frame in &live.frames {
-        raw.clear();
-        let envelope = read_frame(frame, frame_keys, &mut raw)?;
-        let chunk = ChunkEntry {
-            seq: envelope.seq,
-            first_ms: envelope.first_ms,
-            last_ms: envelope.last_ms,
-            raw_bytes: envelope.raw_bytes,
-            events: envelope.events,
-            snapshots: envelope.snapshots,
-        };
-        writer.chunk(site.handle(), &mut blocks, keys.cipher(), chunk, &raw)?;
+        let open = open_frame(frame, frame_keys, bytes)?;
+        let chunk = chunk_entry(&open);
+        writer.chunk(site.handle(), &mut blocks, keys.cipher(), chunk, |raw| open.unpack(raw))?;
     }
     writer.end_session(site.handle(), blocks, keys.cipher())
+}
+
+fn chunk_entry(open: &OpenFrame<'_>) -> ChunkEntry {
+    let envelope = &open.envelope;
+    ChunkEntry {
+        seq: envelope.seq,
+        first_ms: envelope.first_ms,
+        last_ms: envelope.last_ms,
+        raw_bytes: envelope.raw_bytes,
+        events: envelope.events,
+        snapshots: envelope.snapshots.clone(),
+    }
 }

@@ -165,7 +165,8 @@ impl Inner {
             sessions,
             level: self.options.archive_level,
         };
-        let written = match archive::run(job) {
+        let outcome = archive::run(job, &mut self.archiver.lock());
+        let written = match outcome {
             Ok(written) => written,
             Err(e) => {
                 // A journal that cannot be read stays, and its sessions are read from it; the others go on.

@@ -192,6 +192,7 @@ impl Store {
                 current.segments.iter().map(|s| SegmentInfo::new(*s, None)),
             ),
             shards: (0..current.shards).map(|n| Shard::new(n, fill)).collect(),
+            archiver: Mutex::default(),
             counters: Counters::default(),
             keyring,
             manifest,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use crate::archive;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::manifest::SegmentEntry;
@@ -30,6 +31,8 @@ pub(super) struct Inner {
     pub(super) segments: Segments,
     pub(super) catalog: Catalog,
     pub(super) shards: Vec<Shard>,
+    /// Held by whoever writes segments, one at a time: it bounds the memory of archiving. Taken after a shard's `archiving`.
+    pub(super) archiver: Mutex<archive::Workspace>,
     pub(super) counters: Counters,
     pub(super) read_only: bool,
     pub(super) closed: AtomicBool,
