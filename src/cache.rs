@@ -43,6 +43,17 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         }
         self.new_weight += weight;
     }
+
+    /// Gives up the values whose keys `gone` names.
+    pub(crate) fn remove_if(&mut self, gone: impl Fn(&K) -> bool) {
+        self.old.retain(|key, _| !gone(key));
+        let weight = &mut self.new_weight;
+        self.new.retain(|key, (_, own)| {
+            let goes = gone(key);
+            *weight -= if goes { *own } else { 0 };
+            !goes
+        });
+    }
 }
 
 #[cfg(test)]
@@ -58,6 +69,8 @@ mod tests {
             assert!(cache.new.len() + cache.old.len() <= 20);
         }
         assert_eq!(cache.get(&50), None);
+        cache.remove_if(|key| *key == 0);
+        assert_eq!(cache.get(&0), None);
         cache.put(1000, 7, 11);
         assert_eq!(cache.get(&1000), None, "too heavy to keep");
     }

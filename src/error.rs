@@ -66,6 +66,13 @@ pub enum Error {
         expiry_day: u32,
     },
 
+    /// Sessions that are to be erased are held. Nothing was erased. Release them, or repeat it with [`crate::Held::Erase`].
+    #[error("{sessions} of these sessions are held; nothing was erased")]
+    Held {
+        /// How many.
+        sessions: usize,
+    },
+
     /// Bytes on disk are not what was written. Other sites and files are unaffected.
     #[error("{0}")]
     Corrupt(Box<Corruption>),

@@ -161,6 +161,11 @@ bytes_id!(
     VisitorTag
 );
 
+bytes_id!(
+    /// The random id of a hold.
+    HoldId
+);
+
 impl SessionTag {
     /// The session's place in its site's tree: the first eight bytes, big-endian.
     pub(crate) fn place(&self) -> u64 {

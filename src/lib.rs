@@ -65,8 +65,13 @@ mod error;
 pub mod format;
 mod ids;
 mod journal;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "the deletion of sessions, sites and days builds on it")
+)]
 mod keyring;
 pub mod limits;
+pub mod retention;
 #[cfg(feature = "rrweb")]
 mod rrweb;
 mod segment;
@@ -75,14 +80,19 @@ mod store;
 mod zst;
 
 pub use chunk::{Chunk, Kind, Session, Snapshot};
+pub use crypto::Suite;
 pub use error::{Corruption, Damage, Error, InputError, Result};
-pub use ids::{FileId, SessionId, SessionTag, SiteHandle, SiteId, StoreId, VisitorId, VisitorTag};
+pub use ids::{
+    FileId, HoldId, SessionId, SessionTag, SiteHandle, SiteId, StoreId, VisitorId, VisitorTag,
+};
 pub use journal::scan::Recovery;
 pub use keyring::{
-    ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Argon2Cost, DataKey, KeyFile,
-    KeyProvider, Passphrase, ProviderKind, Wrapped,
+    ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Argon2Cost, DataKey, Destruction,
+    KeyFile, KeyProvider, KeyStatus, MirrorState, MirrorStatus, Passphrase, ProviderKind,
+    Published, VersionEnd,
 };
 pub use store::{
-    Appended, Cursor, Depth, Durability, Options, Order, Page, Position, Query, READ_BYTES_MAX,
-    Replay, ReplayError, ReplayedChunk, SessionInfo, Site, SiteInfo, Stats, Store, Verification,
+    Appended, Cursor, Deletions, Depth, Durability, Erasure, Expiry, Held, HoldInfo, Options,
+    Order, Page, Position, Query, READ_BYTES_MAX, RECLAIM_SHARE, Reclaimed, Replay, ReplayError,
+    ReplayedChunk, Retention, SessionInfo, Site, SiteInfo, Stats, Store, Verification,
 };

@@ -29,6 +29,8 @@ pub const EVENT_AHEAD_MS_MAX: u64 = 24 * 3_600_000;
 pub const SESSION_SPAN_MS_MAX: u64 = 2 * DAY_MS;
 /// Longest retention class in days: a hundred years.
 pub const RETENTION_DAYS_MAX: u32 = 36_500;
+/// Longest reason of a hold in bytes: a note, not a file.
+pub const HOLD_REASON_BYTES_MAX: usize = 1_024;
 /// Most shards of a store.
 pub const SHARDS_MAX: u16 = 256;
 /// Most sites of a store: it bounds the keyring, which is read whole.

@@ -1,6 +1,7 @@
 //! Compression: zstd contexts that are kept and used again, and decompression that trusts no length.
 
 use std::cell::{Cell, RefCell};
+use std::io::Cursor;
 
 use parking_lot::Mutex;
 use zstd::bulk::{Compressor, Decompressor};
@@ -29,15 +30,26 @@ impl Packer {
         Ok(Self(compressor))
     }
 
+    /// Bytes that the context holds.
+    pub(crate) fn bytes(&mut self) -> usize {
+        self.0.context_mut().sizeof()
+    }
+
     /// Appends one zstd frame of `raw` to `out`.
     pub(crate) fn pack(&mut self, raw: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
-        let from = out.len();
-        let bound = zstd::zstd_safe::compress_bound(raw.len());
-        out.resize(from + bound, 0);
-        let bytes = self.0.compress_to_buffer(raw, &mut out[from..])?;
-        out.truncate(from + bytes);
+        out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        // Nothing is zeroed first: what the frame turns out not to need is never touched, and takes no memory.
+        self.0.compress_to_buffer(raw, &mut behind(out))?;
         Ok(())
     }
+}
+
+/// The room behind what is in `out`, for zstd to append to.
+fn behind(out: &mut Vec<u8>) -> Cursor<&mut Vec<u8>> {
+    let at = out.len() as u64;
+    let mut room = Cursor::new(out);
+    room.set_position(at);
+    room
 }
 
 /// Contexts that are kept for the next chunk: about as many as processors compress at one time.
@@ -94,7 +106,8 @@ pub(crate) fn pack(level: i32, raw: &[u8]) -> std::io::Result<Packed> {
     let mut packer = take_packer(level)?;
     let mut packed = Packed(BUFFER.take());
     packed.0.clear();
-    packed.0.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+    // Exactly: doubled, it would soon be above what is kept, and be allocated anew for each chunk.
+    packed.0.reserve_exact(zstd::zstd_safe::compress_bound(raw.len()));
     packer.0.compress_to_buffer(raw, &mut packed.0)?;
     keep_packer(level, packer);
     Ok(packed)
@@ -121,8 +134,8 @@ pub(crate) fn unpack(frame: &[u8], raw_bytes: usize, out: &mut Vec<u8>) -> Resul
             }
         };
         let from = out.len();
-        out.resize(from + raw_bytes, 0);
-        match unpacker.decompress_to_buffer(frame, &mut out[from..]) {
+        out.reserve(raw_bytes);
+        match unpacker.decompress_to_buffer(frame, &mut behind(out)) {
             Ok(n) if n == raw_bytes => Ok(()),
             _ => {
                 out.truncate(from);

@@ -86,13 +86,23 @@ fn an_older_keyring_is_refused() {
     let folder = Folder::new();
     let (store, _) = store_with_site(&folder);
     let mirrors = ["a", "b"].map(|m| folder.path().join(format!("keys/{m}/keyring")));
+    let key = folder.path().join("keys/key");
     let old = std::fs::read(&mirrors[0]).unwrap();
+    let mut both = std::fs::read(&key).unwrap();
     let late = store.add_site(site_id("late.example"), 30).unwrap();
     late.append(&session("s-1"), &chunk("s-1", 0, NOON, 100)).unwrap();
     drop((store, late));
     let new = std::fs::read(&mirrors[0]).unwrap();
     mirrors.iter().for_each(|m| std::fs::write(m, &old).unwrap());
+    // Its key is destroyed.
+    assert!(matches!(Store::open(folder.options()), Err(Error::MissingKeyVersion(2))));
+    // And if it were not, as when that had failed, the newer one must not be destroyed for it.
+    let after = std::fs::read(&key).unwrap();
+    // The newer version went into the slot of one that was destroyed.
+    both[21..139].copy_from_slice(&after[21..139]);
+    std::fs::write(&key, &both).unwrap();
     assert!(matches!(Store::open(folder.options()), Err(Error::WrongKey(_))));
+    assert_eq!(std::fs::read(&key).unwrap(), both);
     mirrors.iter().for_each(|m| std::fs::write(m, &new).unwrap());
     let store = Store::open(folder.options()).unwrap();
     let late = store.site(&site_id("late.example")).unwrap();

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use reelvault::env::sim::{SimClock, SimDisk, Survival};
 use reelvault::{
-    Chunk, Depth, Error, KeyFile, KeyProvider, Options, Query, Recovery, Session, SessionId,
+    Chunk, Depth, Error, KeyFile, Options, Query, Recovery, Session, SessionId,
     SiteId, Store, VisitorId,
 };
 
@@ -20,7 +20,6 @@ pub const SITES: [&str; 2] = ["shop.example", "help.example"];
 pub struct Image {
     pub disk: SimDisk,
     pub clock: SimClock,
-    pub provider: Arc<dyn KeyProvider>,
     /// What was sent, by site and session.
     pub sent: BTreeMap<(usize, String), BTreeMap<u64, Vec<u8>>>,
 }
@@ -37,16 +36,13 @@ pub fn session(name: &str) -> Session {
     Session::new(session_id(name)).visitor(VisitorId::new("visitor").expect("an id"))
 }
 
-/// Options of a store on a disk.
-pub fn options(
-    disk: &SimDisk,
-    clock: &SimClock,
-    provider: &Arc<dyn KeyProvider>,
-    seed: u64,
-) -> Options {
+/// Options of a store on a disk, with the key file that lies there.
+pub fn options(disk: &SimDisk, clock: &SimClock, seed: u64) -> Options {
     let mirrors = ["/keys/a/keyring", "/keys/b/keyring"].map(PathBuf::from);
-    Options::new("/store", mirrors, Arc::clone(provider))
-        .env(disk.env(clock, seed))
+    let env = disk.env(clock, seed);
+    let provider = Arc::new(KeyFile::open(&env, "/keys/key").expect("a key file"));
+    Options::new("/store", mirrors, provider)
+        .env(env)
         .shards(2)
         .journal_bytes(64 << 10)
         .fill_bytes(0)
@@ -68,14 +64,13 @@ pub fn empty(seed: u64) -> Image {
     let (env, disk, clock) = reelvault::env::sim::env(seed);
     clock.set_ms(NOON);
     env.disk.create_dir(Path::new("/keys")).expect("a directory");
-    let provider: Arc<dyn KeyProvider> =
-        Arc::new(KeyFile::create(&env, "/keys/key").expect("a key"));
-    let store = Store::create(options(&disk, &clock, &provider, seed)).expect("a store");
+    KeyFile::create(&env, "/keys/key").expect("a key file");
+    let store = Store::create(options(&disk, &clock, seed)).expect("a store");
     for at in 0..SITES.len() {
         store.add_site(site_id(at), 30).expect("a site");
     }
     store.close().expect("closed");
-    Image { disk, clock, provider, sent: BTreeMap::new() }
+    Image { disk, clock, sent: BTreeMap::new() }
 }
 
 /// The store that all targets spoil.
@@ -110,7 +105,7 @@ pub fn image() -> &'static Image {
 
 impl Image {
     pub fn open(&self, disk: &SimDisk, recovery: Recovery, seed: u64) -> Result<Store, Error> {
-        Store::open(options(disk, &self.clock, &self.provider, seed).recovery(recovery))
+        Store::open(options(disk, &self.clock, seed).recovery(recovery))
     }
 
     pub fn copy(&self) -> SimDisk {
@@ -129,7 +124,7 @@ impl Image {
     /// If it is not, or if chunks that stand in segments are gone without an error.
     pub fn look(&self, disk: &SimDisk, seed: u64) {
         let read_only =
-            options(disk, &self.clock, &self.provider, seed).recovery(Recovery::Salvage);
+            options(disk, &self.clock, seed).recovery(Recovery::Salvage);
         if let Ok(store) = Store::open_read_only(read_only) {
             self.read(&store);
         }

@@ -10,10 +10,10 @@ use crate::error::{Damage, Error, Result};
 use crate::format::manifest::SegmentEntry;
 use crate::format::segment::{ChunkEntry, SessionEntry};
 use crate::ids::{FileId, SiteHandle, day_of};
-use crate::journal::read::{FrameKeys, read_frame};
+use crate::journal::read::{FrameKeys, OpenFrame, open_frame};
 use crate::journal::table::Live;
 use crate::keyring::{Kept, Keyring, SessionKeys, Site};
-use crate::segment::writer::{SegmentClass, SegmentWriter, SessionBlocks, segment_name};
+use crate::segment::writer::{Buffers, SegmentClass, SegmentWriter, SessionBlocks, segment_name};
 use crate::seqset::SeqSet;
 
 /// What is to be archived.
@@ -27,6 +27,17 @@ pub(crate) struct Job<'a> {
     pub(crate) level: i32,
 }
 
+/// Memory of a frame that is kept for the next one: most fit.
+const FRAME_KEPT_BYTES: usize = 1 << 20;
+
+/// What the archiver needs much memory for. A store has one, which whoever archives uses in turn, in whatever thread:
+/// buffers of this size that come and go in several threads would leave as much behind in each thread's heap.
+#[derive(Default)]
+pub(crate) struct Workspace {
+    pub(crate) segment: Buffers,
+    frame: Vec<u8>,
+}
+
 /// A segment that was written and synced, and the places of its sessions.
 pub(crate) struct Written {
     pub(crate) entry: SegmentEntry,
@@ -35,7 +46,15 @@ pub(crate) struct Written {
 }
 
 /// Writes the segments of a job, one for each retention class and day.
-pub(crate) fn run(mut job: Job<'_>) -> Result<Vec<Written>> {
+pub(crate) fn run(job: Job<'_>, work: &mut Workspace) -> Result<Vec<Written>> {
+    let written = write_segments(job, work);
+    work.segment.shrink();
+    work.frame.clear();
+    work.frame.shrink_to(FRAME_KEPT_BYTES);
+    written
+}
+
+fn write_segments(mut job: Job<'_>, work: &mut Workspace) -> Result<Vec<Written>> {
     let class = |live: &Live| SegmentClass {
         shard: job.shard,
         retention_days: live.stamp.retention_days,
@@ -46,7 +65,7 @@ pub(crate) fn run(mut job: Job<'_>) -> Result<Vec<Written>> {
     let mut written = Vec::new();
     for group in sessions.chunk_by(|a, b| class(&a.1) == class(&b.1)) {
         let Some((_, first)) = group.first() else { continue };
-        match write_segment(&job, class(first), group) {
+        match write_segment(&job, work, class(first), group) {
             Ok(segment) => written.extend(segment),
             // The sessions of a segment have one expiry day, and it passed before the segment was finished.
             Err(Error::Expired { .. }) => {}
@@ -70,6 +89,7 @@ fn remove(job: &Job<'_>, written: &Written) {
 /// [`Error::Expired`] if the day has passed until which they are kept.
 fn write_segment(
     job: &Job<'_>,
+    work: &mut Workspace,
     class: SegmentClass,
     sessions: &[(SiteHandle, Live)],
 ) -> Result<Option<Written>> {
@@ -79,7 +99,9 @@ fn write_segment(
     let random = job.env.random.fill(&mut id.0);
     random.map_err(|e| Error::io("drawing a file id", job.root, e))?;
     let suite = directory.suite();
-    let mut writer = SegmentWriter::create(job.env, job.root, id, class, suite, job.level)?;
+    let buffers = &mut work.segment;
+    let mut writer =
+        SegmentWriter::create(job.env, job.root, id, class, suite, job.level, buffers)?;
     let mut places = Vec::new();
     for group in sessions.chunk_by(|a, b| a.0 == b.0) {
         let Some((handle, _)) = group.first() else { continue };
@@ -91,7 +113,7 @@ fn write_segment(
                 Err(Error::Erased) => continue,
                 keys => keys?,
             };
-            write_session(&mut writer, job.keyring, &site, live, &keys)
+            write_session(&mut writer, &mut work.frame, job.keyring, &site, live, &keys)
                 .map_err(|e| e.at_site(site.id()))?;
             places.push((live.stamp.tag.place() >> 32) as u32);
         }
@@ -109,6 +131,7 @@ fn write_segment(
 
 fn write_session(
     writer: &mut SegmentWriter<'_>,
+    bytes: &mut Vec<u8>,
     keyring: &Keyring,
     site: &Site,
     live: &Live,
@@ -143,19 +166,22 @@ fn write_session(
         expiry_day: stamp.expiry_day(),
         session: keys.cipher(),
     };
-    let mut raw = Vec::new();
     for frame in &live.frames {
-        raw.clear();
-        let envelope = read_frame(frame, frame_keys, &mut raw)?;
-        let chunk = ChunkEntry {
-            seq: envelope.seq,
-            first_ms: envelope.first_ms,
-            last_ms: envelope.last_ms,
-            raw_bytes: envelope.raw_bytes,
-            events: envelope.events,
-            snapshots: envelope.snapshots,
-        };
-        writer.chunk(site.handle(), &mut blocks, keys.cipher(), chunk, &raw)?;
+        let open = open_frame(frame, frame_keys, bytes)?;
+        let chunk = chunk_entry(&open);
+        writer.chunk(site.handle(), &mut blocks, keys.cipher(), chunk, |raw| open.unpack(raw))?;
     }
     writer.end_session(site.handle(), blocks, keys.cipher())
+}
+
+fn chunk_entry(open: &OpenFrame<'_>) -> ChunkEntry {
+    let envelope = &open.envelope;
+    ChunkEntry {
+        seq: envelope.seq,
+        first_ms: envelope.first_ms,
+        last_ms: envelope.last_ms,
+        raw_bytes: envelope.raw_bytes,
+        events: envelope.events,
+        snapshots: envelope.snapshots.clone(),
+    }
 }

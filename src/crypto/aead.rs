@@ -17,8 +17,9 @@ pub(crate) type Nonce = [u8; NONCE_BYTES];
 
 /// The cipher suite of a file or unit, as its number on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 #[repr(u8)]
-pub(crate) enum Suite {
+pub enum Suite {
     /// AES-256-GCM (NIST SP 800-38D), 96-bit nonce, 128-bit tag.
     Aes256Gcm = 1,
     /// AES-256-GCM-SIV (RFC 8452), 96-bit nonce, 128-bit tag. A repeated nonce tells no more than that two messages are equal.

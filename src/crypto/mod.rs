@@ -26,7 +26,8 @@
 mod aead;
 mod kdf;
 
-pub(crate) use aead::{Cipher, NONCE_BYTES, Nonce, Suite, TAG_BYTES};
+pub use aead::Suite;
+pub(crate) use aead::{Cipher, NONCE_BYTES, Nonce, TAG_BYTES};
 pub(crate) use kdf::{Key, hmac, hmac_parts, kdf, kdf2};
 
 // Frames, blocks, and as many again for what is repeated: 2^20 messages under one session key.

@@ -25,6 +25,7 @@ impl FileKind {
     pub(crate) const SEGMENT: Self = Self(b"RVLTSEGM");
     pub(crate) const MANIFEST: Self = Self(b"RVLTMNFS");
     pub(crate) const KEYRING: Self = Self(b"RVLTKEYR");
+    pub(crate) const DELETIONS: Self = Self(b"RVLTDELS");
 
     /// The header of a new file that stays with the first suite.
     pub(crate) fn header(self, id: FileId) -> [u8; FILE_HEADER_BYTES] {
@@ -116,6 +117,7 @@ impl UnitKind {
     pub(crate) const MANIFEST: Self = Self(b"RVmf");
     pub(crate) const KEYRING: Self = Self(b"RVkr");
     pub(crate) const IDENTITY: Self = Self(b"RVid");
+    pub(crate) const CERTIFICATE: Self = Self(b"RVct");
 
     /// The first bytes of a unit's header, which its seal authenticates.
     pub(crate) fn common(self, suite: Suite, codec: Codec) -> [u8; UNIT_COMMON_BYTES] {

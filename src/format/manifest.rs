@@ -15,6 +15,8 @@ pub(crate) struct Manifest {
     pub(crate) next_journal: u64,
     /// The highest generation of the keyring that the store has seen.
     pub(crate) keyring_generation: u64,
+    /// The latest time that was believed, Unix milliseconds.
+    pub(crate) seen_ms: u64,
     pub(crate) journals: Vec<JournalEntry>,
     pub(crate) segments: Vec<SegmentEntry>,
 }
@@ -54,6 +56,7 @@ impl Manifest {
         out.put_u16(self.shards);
         out.put_u64(self.next_journal);
         out.put_u64(self.keyring_generation);
+        out.put_u64(self.seen_ms);
         out.put_varint(self.journals.len() as u64);
         for j in &self.journals {
             out.put(&j.id.0);
@@ -83,6 +86,7 @@ impl Manifest {
         let shards = take.u16("shards")?;
         let next_journal = take.u64("next journal")?;
         let keyring_generation = take.u64("keyring generation")?;
+        let seen_ms = take.u64("time")?;
         let count = take.count(JOURNAL_ENTRY_BYTES, "journals")?;
         let journals = (0..count)
             .map(|_| {
@@ -107,11 +111,25 @@ impl Manifest {
         if shards == 0 {
             return Err(Malformed("shards"));
         }
-        Ok(Self { store, generation, shards, next_journal, keyring_generation, journals, segments })
+        Ok(Self {
+            store,
+            generation,
+            shards,
+            next_journal,
+            keyring_generation,
+            seen_ms,
+            journals,
+            segments,
+        })
     }
 }
 
 impl SegmentEntry {
+    /// Whether it is the copy of a held session.
+    pub(crate) fn is_hold(&self) -> bool {
+        self.retention_days == 0
+    }
+
     /// The first day on which the segment is no longer kept; `None` if it belongs to a hold.
     pub(crate) fn expiry_day(&self) -> Option<u32> {
         (self.retention_days > 0).then(|| expiry_day_of(self.day, self.retention_days))
@@ -191,6 +209,7 @@ mod tests {
             shards: 2,
             next_journal: 8,
             keyring_generation: 2,
+            seen_ms: 11,
             journals: vec![journal],
             segments: vec![segment; 3],
         };

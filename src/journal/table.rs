@@ -234,6 +234,31 @@ impl Table {
         emptied.into_iter().for_each(|(site, key)| self.drop_if_empty(site, key));
     }
 
+    /// Forgets the sessions of a site for which `gone` holds.
+    pub(crate) fn remove_sessions(&mut self, site: SiteHandle, gone: impl Fn(&Stamp) -> bool) {
+        let Some(sessions) = self.sites.get_mut(&site) else { return };
+        let Self { frames, .. } = self;
+        sessions.by_start.retain(|key, live| {
+            let goes = gone(&live.stamp);
+            if goes {
+                *frames -= live.frames.len();
+                sessions.by_place.remove(&(key.1.place(), key.0, key.1));
+            }
+            !goes
+        });
+        if sessions.by_start.is_empty() {
+            self.sites.remove(&site);
+        }
+    }
+
+    /// Forgets the sessions that were to be kept until `today` or an earlier day.
+    pub(crate) fn remove_expired(&mut self, today: u32) {
+        let sites: Vec<SiteHandle> = self.sites.keys().copied().collect();
+        for site in sites {
+            self.remove_sessions(site, |stamp| stamp.expiry_day() <= today);
+        }
+    }
+
     fn drop_if_empty(&mut self, site: SiteHandle, key: (u64, SessionTag)) {
         let Some(sessions) = self.sites.get_mut(&site) else { return };
         if sessions.by_start.get(&key).is_some_and(|live| live.frames.is_empty()) {

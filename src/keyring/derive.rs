@@ -19,7 +19,6 @@ pub(crate) enum Kept<'a> {
     /// the time tree.
     Until(u32),
     /// Until a hold is released. Its keys need the hold's key, and no day.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the keyring lists no holds yet"))]
     Held(&'a Key),
 }
 
@@ -138,6 +137,11 @@ impl Keyring {
         self.store_cipher("reelvault/journal", &id.0)
     }
 
+    /// Seals the log of deletions.
+    pub(crate) fn log_cipher(&self) -> Cipher {
+        self.store_cipher("reelvault/deletions", &[])
+    }
+
     /// Seals manifests.
     pub(crate) fn manifest_cipher(&self) -> Cipher {
         self.store_cipher("reelvault/manifest", &[])
@@ -149,7 +153,7 @@ impl Keyring {
     }
 
     /// The suite in which new data is sealed. What is there names its own.
-    fn suite(&self) -> Suite {
+    pub(crate) fn suite(&self) -> Suite {
         // A keyring that names another one is refused when it is opened.
         Suite::from_number(self.live.read().suite).unwrap_or(Suite::Aes256Gcm)
     }

@@ -23,20 +23,48 @@ use super::provider::ProviderKind;
 use super::state::State;
 use crate::env::{Env, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
+use crate::ids::StoreId;
 use crate::limits::STATE_BYTES_MAX;
 
 /// The generation that counts, as it was found.
 pub(super) struct Loaded {
     pub(super) state: State,
     pub(super) bytes: Vec<u8>,
+    pub(super) sealed: Sealed,
     /// The mirrors that hold something else.
     pub(super) stale: Vec<usize>,
+    /// How the other generations are sealed that were found.
+    pub(super) older: Vec<Sealed>,
+    /// The highest generation that any copy claims to be.
+    pub(super) newest: u64,
 }
 
-struct Copy {
-    mirror: usize,
+/// How a copy is sealed: what a provider needs to open it, but not the copy.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Sealed {
+    pub(super) store: StoreId,
+    pub(super) generation: u64,
+    pub(super) version: u32,
+    pub(super) wrapped: Vec<u8>,
+}
+
+/// The bytes at one mirror.
+pub(super) struct Copy {
     outer: Outer,
     bytes: Vec<u8>,
+}
+
+impl Copy {
+    pub(super) fn sealed(&self) -> Sealed {
+        let (version, wrapped) = self.outer.wrapped(&self.bytes);
+        let (store, generation) = (self.outer.store_id, self.outer.generation);
+        Sealed { store, generation, version, wrapped: wrapped.to_vec() }
+    }
+
+    /// Opens the copy that was read at this path.
+    pub(super) fn unseal(&self, path: &Path, provider: &dyn KeyProvider) -> Result<State> {
+        unseal(&name(path), self, provider)
+    }
 }
 
 /// Reads all mirrors and opens the one that counts.
@@ -49,21 +77,16 @@ pub(super) fn load(
     let mut copies = Vec::new();
     let mut damage = None;
     for (mirror, path) in mirrors.iter().enumerate() {
-        let found = read(env, path).and_then(|bytes| {
-            let Some(bytes) = bytes else { return Ok(None) };
-            let outer = Outer::parse(&name(path), &bytes)?;
-            Ok(Some(Copy { mirror, outer, bytes }))
-        });
-        match found {
-            Ok(copy) => copies.extend(copy),
+        match read_copy(env, path) {
+            Ok(copy) => copies.extend(copy.map(|copy| (mirror, copy))),
             Err(e) if writable && !mendable(&e) => return Err(e),
             Err(e) => damage = damage.or(Some(e)),
         }
     }
-    if copies.windows(2).any(|pair| pair[0].outer.store_id != pair[1].outer.store_id) {
+    if copies.windows(2).any(|pair| pair[0].1.outer.store_id != pair[1].1.outer.store_id) {
         return Err(Error::WrongKey("the mirrors are keyrings of different stores"));
     }
-    copies.sort_by_key(|copy| Reverse(copy.outer.generation));
+    copies.sort_by_key(|(_, copy)| Reverse(copy.outer.generation));
     let Some((state, at)) = choose(mirrors, &copies, provider, &mut damage)? else {
         let missing = || {
             let path = mirrors.first().cloned().unwrap_or_default();
@@ -71,28 +94,41 @@ pub(super) fn load(
         };
         return Err(damage.unwrap_or_else(missing));
     };
-    let current = |i: &usize| copies.iter().any(|c| c.mirror == *i && c.bytes == copies[at].bytes);
+    let chosen = &copies[at].1;
+    let current = |i: &usize| copies.iter().any(|(m, c)| m == i && c.bytes == chosen.bytes);
     let stale = (0..mirrors.len()).filter(|i| !current(i)).collect();
-    Ok(Loaded { state, bytes: copies.swap_remove(at).bytes, stale })
+    let sealed = chosen.sealed();
+    let mut older: Vec<Sealed> = copies.iter().map(|(_, copy)| copy.sealed()).collect();
+    older.retain(|copy| *copy != sealed);
+    let newest = copies.iter().map(|(_, copy)| copy.outer.generation).max().unwrap_or(0);
+    let bytes = copies.swap_remove(at).1.bytes;
+    Ok(Loaded { state, bytes, sealed, stale, older, newest })
+}
+
+/// Reads a mirror and checks what can be checked without a key; nothing if there is none.
+pub(super) fn read_copy(env: &Env, path: &Path) -> Result<Option<Copy>> {
+    let Some(bytes) = read(env, path)? else { return Ok(None) };
+    let outer = Outer::parse(&name(path), &bytes)?;
+    Ok(Some(Copy { outer, bytes }))
 }
 
 /// The first copy that opens; `copies` are newest first.
 fn choose(
     mirrors: &[PathBuf],
-    copies: &[Copy],
+    copies: &[(usize, Copy)],
     provider: &dyn KeyProvider,
     damage: &mut Option<Error>,
 ) -> Result<Option<(State, usize)>> {
     let mut chosen: Option<(State, usize)> = None;
     let mut refused: Option<(u64, Error)> = None;
-    for (i, copy) in copies.iter().enumerate() {
+    for (i, (mirror, copy)) in copies.iter().enumerate() {
         if chosen.as_ref().is_some_and(|(state, _)| copy.outer.generation < state.generation) {
             break;
         }
-        if copies[..i].iter().any(|other| other.bytes == copy.bytes) {
+        if copies[..i].iter().any(|other| other.1.bytes == copy.bytes) {
             continue;
         }
-        let file = name(&mirrors[copy.mirror]);
+        let file = name(&mirrors[*mirror]);
         match unseal(&file, copy, provider) {
             // Two histories of one keyring: each may hold keys that the other lacks, so neither is overwritten.
             Ok(_) if chosen.is_some() => {
@@ -171,13 +207,27 @@ pub(super) fn newest_claimed(env: &Env, mirrors: &[PathBuf]) -> u64 {
     mirrors.iter().filter_map(claimed).max().unwrap_or(0)
 }
 
+/// Where a mirror is written before it is renamed.
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    PathBuf::from(beside)
+}
+
+/// Removes what a crash left beside a mirror. It is an attempt that never counted; if it cannot be removed, the next one
+/// is written over it.
+pub(super) fn remove_beside(env: &Env, path: &Path) {
+    let beside = beside(path);
+    if env.disk.exists(&beside).unwrap_or(false) {
+        let _ = env.disk.remove(&beside);
+    }
+}
+
 /// Replaces a mirror, and reads it back.
 pub(super) fn write(env: &Env, path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = parent(path);
     make_dir(env, dir)?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
+    let beside = beside(path);
     let written = (|| {
         let file = env.disk.open(&beside, Mode::Replace)?;
         file.write_at(bytes, 0)?;

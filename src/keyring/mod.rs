@@ -1,41 +1,51 @@
 //! Keys: the live keyring, from which every other key is derived.
 //!
-//! Beside it stand the puncturable [`tree`], the [`file`] format, the [`mirrors`] on disk and the
-//! key providers. Nothing here knows what is sealed with the keys.
+//! Beside it stand the puncturable [`tree`], the [`file`] format, the [`mirrors`] on disk, [`change`] and how a
+//! generation is [published](publish), and the key providers. Nothing here knows what is sealed with the keys.
 
+mod change;
 mod derive;
 mod file;
+mod hold;
 mod key_file;
 mod mirrors;
 pub(crate) use mirrors::make_dir;
 mod passphrase;
 mod provider;
+mod publish;
 mod session;
 mod site;
+mod slots;
 mod state;
+mod status;
 mod tree;
 mod walk;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use parking_lot::{Mutex, RwLock};
 
+pub(crate) use change::Next;
 pub(crate) use derive::Kept;
+pub(crate) use hold::Hold;
 pub use key_file::KeyFile;
 pub use passphrase::{
     ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Argon2Cost, Passphrase,
 };
-pub use provider::{DataKey, KeyProvider, ProviderKind, Wrapped};
+pub use provider::{DataKey, Destruction, KeyProvider, ProviderKind};
 pub(crate) use session::SessionKeys;
 pub(crate) use site::Site;
+pub(crate) use state::LogHead;
+pub use status::{KeyStatus, MirrorState, MirrorStatus, Published, VersionEnd};
 
 use crate::crypto::Key;
 use crate::env::{Env, Random};
 use crate::error::{Error, InputError, Result};
-use crate::ids::{SiteHandle, SiteId, StoreId};
-use crate::limits::{RETENTION_DAYS_MAX, SITES_MAX};
+use crate::ids::{HoldId, SessionTag, SiteHandle, SiteId, StoreId};
+use mirrors::Sealed;
 use session::Cache;
 use state::State;
 use tree::{SITE_DEPTH, TIME_DEPTH, Tree};
@@ -49,15 +59,34 @@ pub(crate) const EXPIRY_DAY_MAX: u32 = (1 << TIME_DEPTH) - 1;
 /// before it counts in memory.
 pub(crate) struct Keyring {
     env: Env,
-    mirrors: Vec<PathBuf>,
     provider: Arc<dyn KeyProvider>,
     read_only: bool,
     live: RwLock<State>,
-    /// The newest generation that was written or tried; held by whoever makes the next. A generation whose writing
-    /// failed may stand in a mirror, so its number is not used again.
-    tried: Mutex<u64>,
+    writer: Mutex<Writer>,
+    /// Raised whenever keys were taken away.
+    epoch: AtomicU64,
     cache: Cache,
 }
+
+/// What is held by whoever makes the next generation.
+struct Writer {
+    mirrors: Vec<PathBuf>,
+    /// The newest generation that was written or tried. One whose writing failed may stand in a mirror.
+    tried: u64,
+    /// How the live generation is sealed.
+    sealed: Sealed,
+    /// Copies of other generations that were seen, to prove that they do not open any more.
+    older: Vec<Sealed>,
+    /// Versions of the provider's key that it could not destroy.
+    alive: BTreeSet<u32>,
+    /// What became of older versions when the keyring was opened.
+    ended: Vec<VersionEnd>,
+    /// Bytes of the live generation.
+    state_bytes: u64,
+}
+
+/// How often a reader starts again because the writer went on to the next generation meanwhile.
+const READ_ATTEMPTS: u32 = 32;
 
 /// Random bytes, fit for keys, ids and nonces.
 pub(crate) fn draw<const N: usize>(random: &dyn Random) -> Result<[u8; N]> {
@@ -100,19 +129,27 @@ impl Keyring {
         }
         let fresh = || Ok::<_, Error>(Key::take(&mut draw(&*env.random)?));
         let state = State::new(StoreId(draw(&*env.random)?), fresh()?, fresh()?);
-        let keyring = Self::with(env, mirrors, provider, false, state);
-        if let Err(e) = keyring.publish(&keyring.live.read()) {
+        let writer = Writer::new(mirrors, Sealed::nothing(state.store_id), 0);
+        let keyring = Self::with(env, provider, false, state, writer);
+        let mut writer = keyring.writer.lock();
+        if let Err(e) = publish::publish(&keyring, &mut writer, &keyring.live.read()) {
             // Half of a new keyring would be in the way of the next attempt, and no data depends on it.
             for path in mirrors {
                 let _ = env.disk.remove(path);
             }
+            for attempt in &writer.older {
+                let _ = keyring.provider.destroy(attempt.version);
+            }
             return Err(e);
         }
+        writer.older.clear();
+        drop(writer);
         Ok(keyring)
     }
 
     /// Opens the keyring of a store: the newest generation in its mirrors. If it is not read-only, mirrors that
-    /// are missing, damaged or behind are written again.
+    /// are missing, damaged or behind are written again, and versions of the provider's key that are older than the one
+    /// in use are destroyed; [`Self::status`] tells if one could not be.
     ///
     /// # Errors
     /// [`Error::WrongKey`] and [`Error::MissingKeyVersion`] if the provider does not open the newest generation;
@@ -125,30 +162,38 @@ impl Keyring {
         read_only: bool,
     ) -> Result<Self> {
         check_mirrors(mirrors)?;
-        let loaded = mirrors::load(env, mirrors, &*provider, !read_only)?;
+        let loaded = match read_only {
+            true => read_newest(env, mirrors, &*provider)?,
+            false => mirrors::load(env, mirrors, &*provider, true)?,
+        };
         if !read_only {
-            loaded
-                .stale
-                .iter()
-                .try_for_each(|i| mirrors::write(env, &mirrors[*i], &loaded.bytes))?;
+            let stale = loaded.stale.iter().filter_map(|i| mirrors.get(*i));
+            stale.into_iter().try_for_each(|path| mirrors::write(env, path, &loaded.bytes))?;
+            mirrors.iter().for_each(|path| mirrors::remove_beside(env, path));
         }
-        Ok(Self::with(env, mirrors, provider, read_only, loaded.state))
+        let mut writer = Writer::new(mirrors, loaded.sealed, loaded.bytes.len() as u64);
+        writer.tried = writer.tried.max(loaded.newest);
+        writer.older = loaded.older;
+        if !read_only {
+            writer.ended = publish::destroy_older(&*provider, &mut writer);
+        }
+        Ok(Self::with(env, provider, read_only, loaded.state, writer))
     }
 
     fn with(
         env: &Env,
-        mirrors: &[PathBuf],
         provider: Arc<dyn KeyProvider>,
         read_only: bool,
         state: State,
+        writer: Writer,
     ) -> Self {
         Self {
             env: env.clone(),
-            mirrors: mirrors.to_vec(),
             provider,
             read_only,
-            tried: Mutex::new(state.generation),
             live: RwLock::new(state),
+            writer: Mutex::new(writer),
+            epoch: AtomicU64::new(0),
             cache: Cache::new(),
         }
     }
@@ -174,96 +219,50 @@ impl Keyring {
         self.live.read().site_by_handle(handle).cloned()
     }
 
-    /// Adds a site with its default retention class in days. See [`Self::add_sites`].
-    pub(crate) fn add_site(
-        &self,
-        id: SiteId,
-        retention_days: u32,
-        now_ms: u64,
-    ) -> Result<Arc<Site>> {
-        let mut sites = self.add_sites(vec![(id, retention_days)], now_ms)?;
-        sites.pop().ok_or(Error::Closed)
+    /// Whether a site of this id was erased, and none was added since.
+    pub(crate) fn erased(&self, id: &SiteId) -> bool {
+        let live = self.live.read();
+        !live.erased.is_empty() && live.erased.contains(&live.erased_hash(id))
     }
 
-    /// Adds sites with their default retention classes in days, all in one generation.
-    ///
-    /// It counts when it is in all mirrors. After an error of the disk it does not count in this process, and a
-    /// later open may find it or not.
-    ///
-    /// # Errors
-    /// [`Error::SiteExists`], [`InputError::RetentionClass`], [`InputError::Option`] at the limit of sites,
-    /// [`Error::ReadOnly`]; [`Error::Locked`] if another process changed the keyring;
-    /// what the provider and the disk answer.
-    pub(crate) fn add_sites(
-        &self,
-        sites: Vec<(SiteId, u32)>,
-        now_ms: u64,
-    ) -> Result<Vec<Arc<Site>>> {
-        if self.read_only {
-            return Err(Error::ReadOnly);
-        }
-        if sites.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut tried = self.tried.lock();
-        let mut next = self.live.read().clone();
-        if next.sites().len() + sites.len() > SITES_MAX {
-            return refuse("sites", "at most 1,048,576");
-        }
-        let mut added = Vec::with_capacity(sites.len());
-        for (id, retention_days) in sites {
-            if !(1..=RETENTION_DAYS_MAX).contains(&retention_days) {
-                return Err(InputError::RetentionClass.into());
-            }
-            if next.site(&id).is_some() {
-                return Err(Error::SiteExists(id));
-            }
-            added.push(self.new_site(&mut next, id, retention_days, now_ms)?);
-        }
-        self.check_sole_writer(*tried)?;
-        *tried += 1;
-        next.generation = *tried;
-        self.publish(&next)?;
-        *self.live.write() = next;
-        Ok(added)
+    /// All holds, by id.
+    pub(crate) fn holds(&self) -> Vec<Arc<Hold>> {
+        self.live.read().holds.values().cloned().collect()
     }
 
-    fn new_site(
-        &self,
-        state: &mut State,
-        id: SiteId,
-        retention_days: u32,
-        now_ms: u64,
-    ) -> Result<Arc<Site>> {
-        let random = &*self.env.random;
-        let mut handle = SiteHandle(draw(random)?);
-        while state.site_by_handle(&handle).is_some() {
-            handle = SiteHandle(draw(random)?);
-        }
-        let key = Key::take(&mut draw(random)?);
-        let tree = Tree::new(SITE_DEPTH, Key::take(&mut draw(random)?));
-        let site = Arc::new(Site::new(id, handle, now_ms, retention_days, key, tree));
-        state.insert(&site);
-        Ok(site)
+    /// The holds of one site, by id.
+    pub(crate) fn holds_of(&self, site: &SiteHandle) -> Vec<Arc<Hold>> {
+        self.live.read().holds.values().filter(|hold| hold.site == *site).cloned().collect()
     }
 
-    /// The lock of the store keeps other writers out; this finds those that went around it.
-    fn check_sole_writer(&self, tried: u64) -> Result<()> {
-        if mirrors::newest_claimed(&self.env, &self.mirrors) > tried {
-            return Err(Error::Locked { pid: None });
-        }
-        Ok(())
+    /// The hold of a session, if it is held.
+    pub(crate) fn hold_of(&self, site: &SiteHandle, tag: &SessionTag) -> Option<Arc<Hold>> {
+        let live = self.live.read();
+        live.holds.values().find(|hold| hold.tag == *tag && hold.site == *site).cloned()
     }
 
-    /// Seals a generation under a data key of its own and writes it to all mirrors, one after the other.
-    fn publish(&self, state: &State) -> Result<()> {
-        let data_key = DataKey::take(&mut draw(&*self.env.random)?);
-        let kind = self.provider.kind();
-        let aad = file::binding(&state.store_id, state.generation, kind);
-        let wrapped = self.provider.wrap(&data_key, &aad)?;
-        let nonce = draw(&*self.env.random)?;
-        let bytes = file::encode(state, kind, &wrapped, &data_key, &nonce)?;
-        self.mirrors.iter().try_for_each(|path| mirrors::write(&self.env, path, &bytes))
+    pub(crate) fn hold(&self, id: &HoldId) -> Option<Arc<Hold>> {
+        self.live.read().holds.get(id).cloned()
+    }
+
+    /// What became of the provider's older versions when the keyring was opened.
+    pub(crate) fn ended(&self) -> Vec<VersionEnd> {
+        self.writer.lock().ended.clone()
+    }
+
+    /// Where the log of erasures ends.
+    pub(crate) fn log_head(&self) -> LogHead {
+        self.live.read().log.clone()
+    }
+
+    /// The last expiry day whose leaf is gone, if there is one.
+    pub(crate) fn expired_through(&self) -> Option<u32> {
+        self.live.read().first_day.checked_sub(1)
+    }
+
+    /// Raised whenever keys were taken away: what was found or derived in an earlier epoch may be erased.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(SeqCst)
     }
 
     /// Takes over a newer generation that the writer has made since; whether there was one.
@@ -274,28 +273,32 @@ impl Keyring {
         if !self.read_only {
             return Ok(false);
         }
-        let mut tried = self.tried.lock();
-        if mirrors::newest_claimed(&self.env, &self.mirrors) <= *tried {
+        let mut writer = self.writer.lock();
+        if mirrors::newest_claimed(&self.env, &writer.mirrors) <= writer.tried {
             return Ok(false);
         }
-        let state = mirrors::load(&self.env, &self.mirrors, &*self.provider, false)?.state;
-        if state.store_id != self.store_id() {
+        let loaded = read_newest(&self.env, &writer.mirrors, &*self.provider)?;
+        if loaded.state.store_id != self.store_id() {
             return Err(Error::WrongKey("the keyring is another store's"));
         }
-        if state.generation <= *tried {
+        if loaded.state.generation <= writer.tried {
             return Ok(false);
         }
-        *tried = state.generation;
-        self.adopt(state);
+        writer.tried = loaded.state.generation;
+        writer.sealed = loaded.sealed;
+        writer.state_bytes = loaded.bytes.len() as u64;
+        // Whether keys were taken away is not known, so it is taken for granted.
+        self.adopt(loaded.state, true);
         Ok(true)
     }
 
     /// Puts another generation in the place of this one. Those who hold a site keep it, with the tree it has now; what
     /// was erased is erased for them too.
-    fn adopt(&self, mut next: State) {
+    fn adopt(&self, mut next: State, takes_away: bool) {
         let mut live = self.live.write();
         for held in live.sites() {
             match next.site_by_handle(&held.handle()).filter(|site| site.is_same(held)) {
+                Some(site) if Arc::ptr_eq(site, held) => {}
                 Some(site) => {
                     held.replace_tree(site.tree());
                     next.replace(held);
@@ -304,9 +307,48 @@ impl Keyring {
             }
         }
         *live = next;
-        // The trees have changed before: what is derived of the old ones from now on is not remembered.
-        self.cache.forget();
+        if takes_away {
+            // The trees have changed before: what is derived of the old ones from now on is not remembered.
+            self.cache.forget();
+            self.epoch.fetch_add(1, SeqCst);
+        }
     }
+}
+
+impl Writer {
+    fn new(mirrors: &[PathBuf], sealed: Sealed, state_bytes: u64) -> Self {
+        Self {
+            mirrors: mirrors.to_vec(),
+            tried: sealed.generation,
+            sealed,
+            older: Vec::new(),
+            alive: BTreeSet::new(),
+            ended: Vec::new(),
+            state_bytes,
+        }
+    }
+}
+
+/// Reads the newest generation while another process may be making the next: the key of the one that was read may be
+/// destroyed before it was opened.
+fn read_newest(
+    env: &Env,
+    mirrors: &[PathBuf],
+    provider: &dyn KeyProvider,
+) -> Result<mirrors::Loaded> {
+    let mut newest = mirrors::newest_claimed(env, mirrors);
+    for _ in 1..READ_ATTEMPTS {
+        match mirrors::load(env, mirrors, provider, false) {
+            Err(Error::MissingKeyVersion(_) | Error::WrongKey(_)) => {}
+            other => return other,
+        }
+        let now = mirrors::newest_claimed(env, mirrors);
+        if now == newest {
+            break;
+        }
+        newest = now;
+    }
+    mirrors::load(env, mirrors, provider, false)
 }
 
 #[cfg(test)]

@@ -9,11 +9,12 @@ use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use super::provider::{LOCAL_WRAP_BYTES, unwrap_locally, wrap_locally};
-use super::{DataKey, KeyProvider, ProviderKind, Wrapped, draw};
+use super::{DataKey, Destruction, KeyProvider, ProviderKind, draw};
 use crate::crypto::Key;
 use crate::env::{Env, Random};
 use crate::error::{Damage, Error, InputError, Result};
 use crate::format::codec::{Malformed, Put, Take};
+use crate::ids::StoreId;
 
 /// Most memory for Argon2id in KiB, 1 GiB: a keyring may not ask for more on its own word.
 pub const ARGON2_MEMORY_KIB_MAX: u32 = 1 << 20;
@@ -24,6 +25,8 @@ pub const ARGON2_LANES_MAX: u32 = 64;
 
 /// A passphrase has one version: another passphrase is another key.
 const VERSION: u32 = 1;
+const INDESTRUCTIBLE: &str =
+    "a passphrase cannot be taken back: who knows it opens older copies of the keyring";
 const SALT_BYTES: usize = 16;
 
 /// What Argon2id (RFC 9106) costs.
@@ -157,7 +160,22 @@ impl KeyProvider for Passphrase {
         ProviderKind::Passphrase
     }
 
-    fn wrap(&self, data_key: &DataKey, aad: &[u8]) -> Result<Wrapped> {
+    fn indestructible(&self) -> Option<&'static str> {
+        Some(INDESTRUCTIBLE)
+    }
+
+    fn new_version(&self, _: &StoreId) -> Result<u32> {
+        Ok(VERSION)
+    }
+
+    fn versions(&self, _: &StoreId) -> Result<Vec<u32>> {
+        Ok(vec![VERSION])
+    }
+
+    fn wrap(&self, version: u32, data_key: &DataKey, aad: &[u8]) -> Result<Vec<u8>> {
+        if version != VERSION {
+            return Err(Error::MissingKeyVersion(version));
+        }
         let made = self.made.lock().clone().filter(|made| made.cost == self.cost);
         let made = match made {
             Some(made) => made,
@@ -170,7 +188,7 @@ impl KeyProvider for Passphrase {
         bytes.put_u32(made.cost.lanes);
         wrap_locally(&made.key, VERSION, data_key, aad, &*self.random, &mut bytes)?;
         *self.made.lock() = Some(made);
-        Ok(Wrapped { version: VERSION, bytes })
+        Ok(bytes)
     }
 
     fn unwrap_key(&self, version: u32, bytes: &[u8], aad: &[u8]) -> Result<DataKey> {
@@ -185,6 +203,10 @@ impl KeyProvider for Passphrase {
         // Only a key that has opened something is kept: a hostile file cannot choose the next salt.
         *self.made.lock() = Some(made);
         Ok(data_key)
+    }
+
+    fn destroy(&self, _: u32) -> Result<Destruction> {
+        Ok(Destruction::Impossible { why: INDESTRUCTIBLE })
     }
 }
 

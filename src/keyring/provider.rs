@@ -5,6 +5,7 @@ use std::fmt;
 use crate::crypto::{Cipher, Key, NONCE_BYTES, TAG_BYTES};
 use crate::env::Random;
 use crate::error::Result;
+use crate::ids::StoreId;
 
 /// The kind of a key provider, as its number in the keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,18 +50,40 @@ impl fmt::Debug for DataKey {
 }
 
 /// A data key as its provider made it unreadable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrapped {
+pub(super) struct Wrapped {
     /// The version of the provider's key that wrapped it.
-    pub version: u32,
-    /// What the provider needs to unwrap it, at most 4,096 bytes.
-    pub bytes: Vec<u8>,
+    pub(super) version: u32,
+    /// What the provider needs to unwrap it.
+    pub(super) bytes: Vec<u8>,
 }
 
-/// Wraps and unwraps the data keys of a keyring.
+/// What came of destroying a version of a provider's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Destruction {
+    /// The version is gone: what it wrapped opens no more.
+    Destroyed {
+        /// How, in the words of the provider: it stands in the certificate of an erasure.
+        receipt: String,
+    },
+    /// A key of this kind cannot be destroyed.
+    Impossible {
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+/// Wraps and unwraps the data keys of a keyring, and destroys the keys that did.
 ///
 /// A provider never sees the keyring, only the 32 bytes of a data key, so that it can be a service or a
-/// module that keeps its own key to itself. It is called when a keyring is opened and once for each new generation.
+/// module that keeps its own key to itself. Its key has *versions*, numbered from 1. Each generation of a keyring is
+/// wrapped under a fresh one; when it is in place, the older ones are destroyed, and with them every older copy of the
+/// keyring. So deletion is as final as [`destroy`](Self::destroy) is.
+///
+/// The calls fit a key of Vault's transit engine (`rotate`; encrypt with `key_version`; decrypt; raise
+/// `min_decryption_version` and `trim`) and a PKCS#11 module (one AES or RSA object a version, labelled with the store;
+/// `C_DestroyObject`). There, destroying a version may destroy all older ones too, which is what a keyring does anyway: it
+/// never asks for the destruction of a version that is not older than the one in use.
 ///
 /// `aad` is associated data, 25 bytes that name the store, the generation and the kind of provider. A wrapped key
 /// must not unwrap with other associated data, nor as another version; a provider whose seal does not
@@ -69,11 +92,30 @@ pub trait KeyProvider: Send + Sync {
     /// Which kind this is.
     fn kind(&self) -> ProviderKind;
 
-    /// Wraps a data key under the version that is in use.
+    /// Why versions of this key cannot be destroyed; nothing if they can.
+    fn indestructible(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Makes a version of the key for a store, higher than all before it. It is durable when this returns, and names the
+    /// store as its owner from the first: whatever is sealed under it later, a crash cannot make it forgotten.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if the provider cannot do its work.
-    fn wrap(&self, data_key: &DataKey, aad: &[u8]) -> Result<Wrapped>;
+    /// [`Error::Io`](crate::Error::Io) and [`Error::DiskFull`](crate::Error::DiskFull) if the provider cannot do its work.
+    fn new_version(&self, store: &StoreId) -> Result<u32>;
+
+    /// The versions that were made for this store and are not destroyed, rising.
+    ///
+    /// # Errors
+    /// As [`new_version`](Self::new_version).
+    fn versions(&self, store: &StoreId) -> Result<Vec<u32>>;
+
+    /// Wraps a data key under a version: at most 4,096 bytes.
+    ///
+    /// # Errors
+    /// [`Error::MissingKeyVersion`](crate::Error::MissingKeyVersion) if the provider does not hold this version;
+    /// [`Error::Io`](crate::Error::Io) if it cannot do its work.
+    fn wrap(&self, version: u32, data_key: &DataKey, aad: &[u8]) -> Result<Vec<u8>>;
 
     /// Unwraps what [`wrap`](Self::wrap) made.
     ///
@@ -82,6 +124,12 @@ pub trait KeyProvider: Send + Sync {
     /// [`Error::WrongKey`](crate::Error::WrongKey) if its key does not open it,
     /// [`Error::Corrupt`](crate::Error::Corrupt) if `bytes` do not have the form that it gives them.
     fn unwrap_key(&self, version: u32, bytes: &[u8], aad: &[u8]) -> Result<DataKey>;
+
+    /// Destroys a version, durably. One that is not there is destroyed already: it may be asked for again after an error.
+    ///
+    /// # Errors
+    /// As [`new_version`](Self::new_version); the version must then be held for alive.
+    fn destroy(&self, version: u32) -> Result<Destruction>;
 }
 
 /// A nonce and a data key sealed under a local key.

@@ -5,14 +5,14 @@ use std::sync::OnceLock;
 
 use parking_lot::RwLock;
 
-use super::tree::{SITE_DEPTH, Tree};
+use super::tree::{SITE_DEPTH, TREE_BYTES_MIN, Tree};
 use crate::crypto::{Key, hmac, hmac_parts, kdf};
 use crate::format::codec::{Malformed, Put, Take};
 use crate::ids::{FileId, SessionId, SessionTag, SiteHandle, SiteId, VisitorId, VisitorTag};
 use crate::limits::{RETENTION_DAYS_MAX, SITE_ID_BYTES_MAX};
 
 /// Fewest bytes of a site in the keyring: an id of one character and a tree without nodes.
-pub(super) const SITE_BYTES_MIN: usize = 16 + 2 + 8 + 4 + Key::BYTES + 2;
+pub(super) const SITE_BYTES_MIN: usize = 16 + 2 + 8 + 4 + Key::BYTES + TREE_BYTES_MIN;
 
 /// One site. Its tree may lose leaves while others hold it; nothing else about it ever changes.
 pub(crate) struct Site {
@@ -123,6 +123,16 @@ impl Site {
         self.tree.read().leaf(place)
     }
 
+    /// Whether the key of a session was removed.
+    pub(crate) fn is_erased(&self, tag: &SessionTag) -> bool {
+        !self.tree.read().has(tag.place())
+    }
+
+    /// Whether the site was erased.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.tree.read().node_count() == 0
+    }
+
     /// Whether the other is this site in another generation of the keyring.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.handle == other.handle && self.id == other.id
@@ -133,9 +143,19 @@ impl Site {
         *self.tree.write() = tree;
     }
 
+    /// This site with another tree, for another generation.
+    pub(super) fn with_tree(&self, tree: Tree) -> Self {
+        let (id, key) = (self.id.clone(), self.key.clone());
+        Self::new(id, self.handle, self.created_ms, self.retention_days, key, tree)
+    }
+
     /// The tree as it is now.
     pub(super) fn tree(&self) -> Tree {
         self.tree.read().clone()
+    }
+
+    pub(super) fn node_count(&self) -> usize {
+        self.tree.read().node_count()
     }
 
     /// Upper bound of the bytes that [`Self::encode`] appends.

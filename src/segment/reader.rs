@@ -93,6 +93,12 @@ impl Segments {
         }
     }
 
+    /// Gives up what is kept of a segment, its open file among it.
+    pub(crate) fn forget(&self, id: FileId) {
+        self.cache.lock().remove_if(|(of, _)| *of == id);
+        self.files.lock().remove_if(|of| *of == id);
+    }
+
     fn source(&self, segment: &SegmentEntry) -> Result<Source> {
         if let Some(source) = self.files.lock().get(&segment.id) {
             return Ok(source);

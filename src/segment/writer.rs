@@ -23,7 +23,12 @@ pub(crate) const SEGMENT_DIR: &str = "segment";
 /// Name ending of a segment.
 pub(crate) const SEGMENT_SUFFIX: &str = ".rvs";
 /// What is written at once.
-const WRITE_BYTES: usize = 4 << 20;
+const WRITE_BYTES: usize = 1 << 20;
+/// Room for what is to be written: most of a write, and a block that does not compress. Only what is used of it
+/// takes memory.
+const OUT_BYTES: usize = WRITE_BYTES + BLOCK_BYTES_MAX + (256 << 10);
+/// A compression context is kept for the next job up to this size: high levels take a hundred times as much.
+const PACKER_KEPT_BYTES: usize = 8 << 20;
 /// A session page ends at this size: small enough to decrypt for one session, large enough for a listing.
 const PAGE_BYTES: usize = 32 << 10;
 /// Snapshots of a block that its index lists: to start at one of so many is near enough, and it bounds the index.
@@ -51,6 +56,27 @@ impl SegmentClass {
     }
 }
 
+/// What writing a segment needs much memory for, used again for the next one.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    packer: Option<Packer>,
+    /// What is to be written.
+    out: Vec<u8>,
+    /// The chunks of the block that is forming.
+    raw: Vec<u8>,
+}
+
+impl Buffers {
+    /// Gives back what is more than archiving needs at its usual level.
+    pub(crate) fn shrink(&mut self) {
+        self.packer.take_if(|packer| packer.bytes() > PACKER_KEPT_BYTES);
+        self.raw.clear();
+        self.raw.shrink_to(BLOCK_BYTES_MAX);
+        self.out.clear();
+        self.out.shrink_to(OUT_BYTES);
+    }
+}
+
 /// Writes one segment from its beginning to its end. What is not finished is removed when dropped.
 pub(crate) struct SegmentWriter<'a> {
     env: &'a Env,
@@ -58,8 +84,9 @@ pub(crate) struct SegmentWriter<'a> {
     file: Arc<dyn File>,
     id: FileId,
     class: SegmentClass,
-    packer: Packer,
-    out: Vec<u8>,
+    packer: &'a mut Packer,
+    out: &'a mut Vec<u8>,
+    raw: &'a mut Vec<u8>,
     flushed: u64,
     digest: Sha256,
     directory: Vec<SiteEntry>,
@@ -92,12 +119,11 @@ pub(crate) struct SessionBlocks {
     entry: SessionEntry,
     blocks: Vec<BlockEntry>,
     chunks: Vec<ChunkEntry>,
-    raw: Vec<u8>,
 }
 
 impl SessionBlocks {
     pub(crate) fn new(entry: SessionEntry) -> Self {
-        Self { entry, blocks: Vec::new(), chunks: Vec::new(), raw: Vec::new() }
+        Self { entry, blocks: Vec::new(), chunks: Vec::new() }
     }
 }
 
@@ -109,12 +135,23 @@ impl<'a> SegmentWriter<'a> {
         class: SegmentClass,
         suite: Suite,
         level: i32,
+        buffers: &'a mut Buffers,
     ) -> Result<Self> {
         let path = root.join(segment_name(id));
         let doing = "making the segment";
-        let packer = Packer::for_blocks(level).map_err(|e| Error::io(doing, &path, e))?;
+        let Buffers { packer, out, raw } = buffers;
+        let packer = match packer {
+            Some(packer) => packer,
+            none => none.insert(Packer::for_blocks(level).map_err(|e| Error::io(doing, &path, e))?),
+        };
         let file = env.disk.open(&path, Mode::Create).map_err(|e| Error::io(doing, &path, e))?;
-        let out = FileKind::SEGMENT.header_in(suite, id).to_vec();
+        // Something may be left of a segment that was given up. Reserved once, the buffers do not grow by
+        // doubling, which would leave as much again behind in the heap.
+        raw.clear();
+        raw.reserve_exact(BLOCK_BYTES_MAX);
+        out.clear();
+        out.reserve_exact(OUT_BYTES);
+        out.extend_from_slice(&FileKind::SEGMENT.header_in(suite, id));
         Ok(Self {
             env,
             path,
@@ -123,6 +160,7 @@ impl<'a> SegmentWriter<'a> {
             class,
             packer,
             out,
+            raw,
             flushed: 0,
             digest: Sha256::new(),
             directory: Vec::new(),
@@ -132,21 +170,22 @@ impl<'a> SegmentWriter<'a> {
         })
     }
 
-    /// Adds a chunk to a session; chunks come by rising sequence number.
+    /// Adds a chunk to a session; chunks come by rising sequence number. `unpack` appends its events to the block.
     pub(crate) fn chunk(
         &mut self,
         site: SiteHandle,
         session: &mut SessionBlocks,
         cipher: &Cipher,
         chunk: ChunkEntry,
-        raw: &[u8],
+        unpack: impl FnOnce(&mut Vec<u8>) -> Result<()>,
     ) -> Result<()> {
         debug_assert!(session.chunks.last().is_none_or(|before| before.seq < chunk.seq));
-        let playable = !chunk.snapshots.is_empty() && session.raw.len() >= BLOCK_BYTES_TARGET;
-        if playable || session.raw.len() + raw.len() > BLOCK_BYTES_MAX {
+        debug_assert!(!session.chunks.is_empty() || self.raw.is_empty());
+        let playable = !chunk.snapshots.is_empty() && self.raw.len() >= BLOCK_BYTES_TARGET;
+        if playable || self.raw.len() + chunk.raw_bytes as usize > BLOCK_BYTES_MAX {
             self.block(site, session, cipher)?;
         }
-        session.raw.extend_from_slice(raw);
+        unpack(self.raw)?;
         session.chunks.push(chunk);
         Ok(())
     }
@@ -164,14 +203,14 @@ impl<'a> SegmentWriter<'a> {
         let from = self.out.len();
         let offset = self.flushed + from as u64;
         self.out.resize(from + UNIT_HEADER_BYTES, 0);
-        put_chunk_table(&session.chunks, &mut self.out);
+        put_chunk_table(&session.chunks, self.out);
         self.packer
-            .pack(&session.raw, &mut self.out)
+            .pack(self.raw, self.out)
             .map_err(|e| Error::io("compressing a block", &self.path, e))?;
         let nonce = self.nonce()?;
         let context: [&[u8]; 4] =
             [&site.0, &session.entry.tag.0, &first_seq.to_le_bytes(), &chunk_count.to_le_bytes()];
-        UnitKind::BLOCK.seal(Codec::Zstd, cipher, &nonce, &context, &mut self.out, from);
+        UnitKind::BLOCK.seal(Codec::Zstd, cipher, &nonce, &context, self.out, from);
         if session.blocks.is_empty() {
             session.entry.offset = offset;
         }
@@ -186,7 +225,7 @@ impl<'a> SegmentWriter<'a> {
             .collect();
         session.blocks.push(BlockEntry {
             unit_bytes: (self.out.len() - from) as u32,
-            raw_bytes: session.raw.len() as u32,
+            raw_bytes: self.raw.len() as u32,
             first_seq,
             chunks: chunk_count,
             first_ms,
@@ -199,7 +238,8 @@ impl<'a> SegmentWriter<'a> {
             session.entry.events += u64::from(chunk.events);
             session.entry.seqs.insert(chunk.seq);
         }
-        session.raw.clear();
+        self.raw.clear();
+        self.raw.shrink_to(BLOCK_BYTES_MAX);
         self.flush(WRITE_BYTES)
     }
 
@@ -213,6 +253,18 @@ impl<'a> SegmentWriter<'a> {
         self.block(site, &mut session, cipher)?;
         let mut entry = session.entry;
         entry.blocks = session.blocks.into();
+        self.index_session(entry);
+        Ok(())
+    }
+
+    /// Takes over sealed bytes of a session's blocks as they are.
+    pub(crate) fn copy(&mut self, sealed: &[u8]) -> Result<()> {
+        self.out.extend_from_slice(sealed);
+        self.flush(WRITE_BYTES)
+    }
+
+    /// Lists a session; its blocks stand where it says.
+    pub(crate) fn index_session(&mut self, entry: SessionEntry) {
         self.totals.sessions += 1;
         self.totals.raw_bytes += entry.raw_bytes();
         self.totals.last_event_ms = self.totals.last_event_ms.max(entry.last_ms);
@@ -231,7 +283,6 @@ impl<'a> SegmentWriter<'a> {
         if index.page_bytes >= PAGE_BYTES {
             index.end_page();
         }
-        Ok(())
     }
 
     /// Ends a site: writes its index. Sites come by handle.
@@ -269,10 +320,10 @@ impl<'a> SegmentWriter<'a> {
         let root_offset = self.offset();
         let from = self.out.len();
         self.out.resize(from + UNIT_HEADER_BYTES, 0);
-        root.encode(&mut self.out);
+        root.encode(self.out);
         let nonce = self.nonce()?;
         let context: [&[u8]; 2] = [&self.id.0, &site.0];
-        UnitKind::SITE_ROOT.seal(Codec::Stored, cipher, &nonce, &context, &mut self.out, from);
+        UnitKind::SITE_ROOT.seal(Codec::Stored, cipher, &nonce, &context, self.out, from);
         let root_bytes = (self.out.len() - from) as u32;
         self.directory.push(SiteEntry {
             site,
@@ -315,7 +366,7 @@ impl<'a> SegmentWriter<'a> {
         let offset = self.offset();
         let from = self.out.len();
         self.out.resize(from + UNIT_HEADER_BYTES, 0);
-        encode(&mut self.out);
+        encode(self.out);
         if self.out.len() - from + TAG_BYTES > INDEX_UNIT_BYTES_MAX {
             // A reader would refuse it; the chunks stay in their journals.
             let name = segment_name(self.id);
@@ -323,7 +374,7 @@ impl<'a> SegmentWriter<'a> {
         }
         let nonce = self.nonce()?;
         let context: [&[u8]; 3] = [&self.id.0, &site.0, &number.to_le_bytes()];
-        kind.seal(Codec::Stored, cipher, &nonce, &context, &mut self.out, from);
+        kind.seal(Codec::Stored, cipher, &nonce, &context, self.out, from);
         let bytes = (self.out.len() - from) as u32;
         self.flush(WRITE_BYTES)?;
         Ok((offset, bytes))
@@ -341,10 +392,10 @@ impl<'a> SegmentWriter<'a> {
             retention_days: self.class.retention_days,
             sites: std::mem::take(&mut self.directory),
         }
-        .encode(&mut self.out);
+        .encode(self.out);
         let nonce = self.nonce()?;
         let context: [&[u8]; 1] = [&self.id.0];
-        UnitKind::DIRECTORY.seal(Codec::Stored, directory, &nonce, &context, &mut self.out, from);
+        UnitKind::DIRECTORY.seal(Codec::Stored, directory, &nonce, &context, self.out, from);
         let directory_bytes = (self.out.len() - from) as u32;
         let footer = Footer { directory_offset, directory_bytes, id: self.id };
         self.out.extend_from_slice(&footer.encode());
@@ -365,7 +416,8 @@ impl<'a> SegmentWriter<'a> {
         })
     }
 
-    fn offset(&self) -> u64 {
+    /// Where the next byte goes.
+    pub(crate) fn offset(&self) -> u64 {
         self.flushed + self.out.len() as u64
     }
 
@@ -381,12 +433,13 @@ impl<'a> SegmentWriter<'a> {
         if self.out.len() < bytes_min || self.out.is_empty() {
             return Ok(());
         }
-        self.digest.update(&self.out);
+        self.digest.update(&*self.out);
         self.file
-            .write_at(&self.out, self.flushed)
+            .write_at(self.out, self.flushed)
             .map_err(|e| Error::io("writing the segment", &self.path, e))?;
         self.flushed += self.out.len() as u64;
         self.out.clear();
+        self.out.shrink_to(OUT_BYTES);
         Ok(())
     }
 }
@@ -405,6 +458,26 @@ impl SiteIndex {
         if !self.page.is_empty() {
             self.pages.push(std::mem::take(&mut self.page));
             self.page_bytes = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_buffers_are_kept_and_large_ones_given_back() {
+        let raw = b"{\"a\":1}\n".repeat(BLOCK_BYTES_MAX / 8);
+        for (level, kept) in [(5, true), (19, false)] {
+            let mut packer = Packer::for_blocks(level).unwrap();
+            let mut out = Vec::new();
+            packer.pack(&raw, &mut out).unwrap();
+            let raw = Vec::with_capacity(4 * BLOCK_BYTES_MAX);
+            let mut buffers = Buffers { packer: Some(packer), out, raw };
+            buffers.shrink();
+            assert_eq!(buffers.packer.is_some(), kept, "level {level}");
+            assert!(buffers.raw.capacity() <= 2 * BLOCK_BYTES_MAX);
         }
     }
 }

@@ -72,8 +72,9 @@ struct Target {
     stamp: Stamp,
     archived: SeqSet,
     keys: Arc<SessionKeys>,
-    /// The shard's epoch before anything was looked up.
+    /// The shard's epoch before anything was looked up, and the keyring's before a key was derived.
     epoch: u64,
+    keyring_epoch: u64,
 }
 
 impl Site {
@@ -119,6 +120,7 @@ impl Site {
 
     /// The session of a chunk: live, archived, or one that begins with it.
     fn target(&self, session: &Session, chunk: &Chunk<'_>) -> Result<Target> {
+        let keyring_epoch = self.inner.keyring.epoch();
         let epoch = self.inner.shard(self.site.handle()).state.lock().epoch;
         let known = self.find_for_append(&session.id, chunk.first_ms, epoch)?;
         let (stamp, archived) = match known {
@@ -139,7 +141,7 @@ impl Site {
         let kept = Kept::Until(expiry_day);
         let keys = self.inner.keyring.session_keys(&self.site, &stamp.tag, kept)?;
         let stamp = self.complete(stamp, &keys, session)?;
-        Ok(Target { stamp, archived, keys, epoch })
+        Ok(Target { stamp, archived, keys, epoch, keyring_epoch })
     }
 
     fn new_stamp(&self, session: &Session, chunk: &Chunk<'_>) -> Result<Stamp> {
@@ -286,6 +288,8 @@ impl Site {
         let identified =
             envelope.identity.is_some() || known.is_some_and(|live| live.is_in(journal));
         state.epoch == target.epoch
+            // What takes keys away forgets live sessions under this lock afterwards.
+            && self.inner.keyring.epoch() == target.keyring_epoch
             && same_journal
             // A session that is known goes on beside another of the same id.
             && (known.is_some() || !other_began)

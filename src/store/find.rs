@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Damage, Error, Result};
 use crate::format::segment::SessionEntry;
-use crate::ids::{SessionId, SessionTag, day_of};
+use crate::ids::{HoldId, SessionId, SessionTag, day_of};
 use crate::journal::table::{Live, Stamp};
 use crate::limits::{DAY_MS, SESSION_SPAN_MS_MAX};
 use crate::segment::reader::Found;
@@ -16,7 +16,7 @@ use super::Site;
 use super::state::{SegmentInfo, SegmentList};
 
 /// Tags that are tried for a session whose place in its site's tree is taken.
-const ATTEMPTS_MAX: u8 = 4;
+pub(super) const ATTEMPTS_MAX: u8 = 4;
 
 /// What one segment holds of a session.
 #[derive(Clone)]
@@ -55,6 +55,12 @@ pub(super) struct Parts {
 }
 
 impl Parts {
+    /// The hold by which the session is kept, if it is no longer kept otherwise.
+    pub(super) fn hold(&self) -> Option<HoldId> {
+        let held = self.archived.iter().find(|part| part.segment.entry.is_hold());
+        held.map(|part| HoldId(part.segment.entry.id.0))
+    }
+
     /// Puts together what was found under one start and tag; `None` if there is nothing.
     pub(super) fn new(live: Option<Live>, archived: Vec<ArchivedPart>) -> Option<Self> {
         let mut stamps =
@@ -202,6 +208,25 @@ impl Site {
         by_day.into_iter().flat_map(move |by_day| by_day.range(days.clone()).flat_map(|(_, l)| l))
     }
 
+    /// The tags of the sessions that segments hold at the place of this one. Damage is noted, not fatal: what cannot be looked
+    /// at must not keep the rest from being erased.
+    pub(super) fn archived_tags(
+        &self,
+        tag: SessionTag,
+        damage: &mut Vec<Error>,
+    ) -> Result<Vec<SessionTag>> {
+        let segments = self.inner.catalog.snapshot();
+        let mut tags = Vec::new();
+        for segment in self.segments_of(&segments, 0..=u32::MAX) {
+            match self.at_place_in(segment, tag.place()) {
+                Ok(found) => tags.extend(found.iter().map(|part| part.entry().tag)),
+                Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => damage.push(e),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(tags)
+    }
+
     /// What one segment holds at a place of the site's tree; nothing if nobody can read it any more.
     fn at_place_in(&self, segment: &Arc<SegmentInfo>, place: u64) -> Result<Vec<ArchivedPart>> {
         if !segment.may_hold(place) {
@@ -234,10 +259,13 @@ impl Site {
         {
             return Ok(*parts);
         }
+        if self.site.is_erased(&self.site.session_tag(id, 0)) {
+            return Err(Error::Erased);
+        }
         Err(Error::UnknownSession)
     }
 
-    fn find_tag(&self, tag: SessionTag, start_ms: Option<u64>) -> Result<Looked> {
+    pub(super) fn find_tag(&self, tag: SessionTag, start_ms: Option<u64>) -> Result<Looked> {
         let handle = self.site.handle();
         let wanted = |at: u64| start_ms.is_none_or(|start_ms| start_ms == at);
         let (live, mut taken, segments) = {
@@ -268,7 +296,7 @@ impl Site {
 }
 
 /// What stands at a place of a site's tree.
-enum Looked {
+pub(super) enum Looked {
     Found(Box<Parts>),
     /// Another session; the one looked for may be at its next place.
     Taken,

@@ -7,7 +7,7 @@ use crate::chunk::Kind;
 use crate::error::{Damage, Error, Result};
 use crate::format::header::unsupported;
 use crate::format::identity::Unopened;
-use crate::ids::{SessionId, VisitorId};
+use crate::ids::{SessionId, SessionTag, VisitorId, expiry_day};
 use crate::seqset::SeqSet;
 
 use super::Site;
@@ -49,6 +49,9 @@ pub struct SessionInfo {
     pub snapshots: Vec<u64>,
     /// Whether part of it is still in a journal.
     pub live: bool,
+    /// Whether it is held beyond its retention.
+    pub held: bool,
+    pub(crate) tag: SessionTag,
 }
 
 // Ids and attributes must not reach a log through `{:?}`.
@@ -67,7 +70,13 @@ impl Site {
     /// Makes the public description of a session from its parts.
     pub(super) fn describe(&self, parts: &Parts) -> Result<SessionInfo> {
         let stamp = &parts.stamp;
-        let keys = self.keys(stamp)?;
+        let keys = self.keys(parts)?;
+        let hold = self.inner.keyring.hold_of(&self.site.handle(), &stamp.tag);
+        let retention_days = match (stamp.retention_days, &hold) {
+            // The copy of a held session belongs to no class; its hold remembers the one it had.
+            (0, Some(hold)) => hold.retention_days,
+            (days, _) => days,
+        };
         let identity = match &stamp.identity {
             None => None,
             Some(sealed) => {
@@ -98,8 +107,8 @@ impl Site {
             start_ms: stamp.start_ms,
             first_ms: u64::MAX,
             last_ms: 0,
-            retention_days: stamp.retention_days,
-            expiry_day: stamp.expiry_day(),
+            retention_days,
+            expiry_day: expiry_day(stamp.start_ms, retention_days),
             chunks: 0,
             events: 0,
             raw_bytes: 0,
@@ -107,6 +116,8 @@ impl Site {
             gaps: Vec::new(),
             snapshots: Vec::new(),
             live: parts.live.is_some(),
+            held: hold.is_some(),
+            tag: stamp.tag,
         };
         parts.archived.iter().for_each(|p| info.add_archived(p, &mut seqs));
         info.add_live(parts, &mut seqs);

@@ -68,14 +68,16 @@ pub(super) fn run_sync(store: &Weak<Inner>, closing: &Receiver<()>) {
 
 impl Inner {
     /// Does what there is to do now. One shard's failure does not keep the others from theirs.
-    pub(super) fn maintain(&self) -> Result<()> {
-        let mut outcome = Ok(());
+    pub(super) fn maintain(self: &Arc<Self>) -> Result<()> {
+        // On a full disk, what has expired makes room for the rest.
+        let settled = self.settle_log();
+        let mut outcome = self.expire_by_clock().and(settled);
         for shard in &self.shards {
             let done = self.maintain_shard(shard);
             outcome = outcome.and(done);
         }
         self.forget_places();
-        outcome
+        outcome.and(self.reclaim_erased()).and(self.keep_reserve())
     }
 
     /// On a full disk a journal cannot be made, but archiving still frees space: one failure does not keep the
@@ -163,7 +165,8 @@ impl Inner {
             sessions,
             level: self.options.archive_level,
         };
-        let written = match archive::run(job) {
+        let outcome = archive::run(job, &mut self.archiver.lock());
+        let written = match outcome {
             Ok(written) => written,
             Err(e) => {
                 // A journal that cannot be read stays, and its sessions are read from it; the others go on.

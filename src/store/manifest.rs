@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
@@ -15,6 +16,7 @@ use crate::format::header::{
 use crate::format::manifest::Manifest;
 use crate::ids::FileId;
 use crate::limits::STATE_BYTES_MAX;
+use crate::retention::clock::Watch;
 
 pub(super) const MANIFEST: &str = "manifest";
 /// The key check stands behind the file header: nonce, tag, and their checksum.
@@ -30,6 +32,8 @@ pub(super) struct ManifestFile {
     cipher: RwLock<Cipher>,
     current: Mutex<Manifest>,
     next_journal: AtomicU64,
+    /// The clock as far as it is believed; each manifest remembers it.
+    pub(super) watch: Arc<Watch>,
     /// Whether a new manifest was put in place and it is not certain that it stays: neither it nor the one
     /// before may be built upon.
     unsure: AtomicBool,
@@ -39,9 +43,10 @@ impl ManifestFile {
     /// Writes the first manifest of a store.
     pub(super) fn create(env: Env, dir: PathBuf, cipher: Cipher, first: Manifest) -> Result<Self> {
         let next_journal = AtomicU64::new(first.next_journal);
+        let watch = Arc::new(Watch::new(first.seen_ms, &*env.clock));
         let current = Mutex::new(first);
         let (cipher, unsure) = (RwLock::new(cipher), AtomicBool::new(false));
-        let file = Self { env, dir, cipher, current, next_journal, unsure };
+        let file = Self { env, dir, cipher, current, next_journal, watch, unsure };
         file.publish(|_| {})?;
         Ok(file)
     }
@@ -49,9 +54,10 @@ impl ManifestFile {
     pub(super) fn open(env: Env, dir: PathBuf, cipher: Cipher) -> Result<Self> {
         let current = read(&env, &dir, &cipher)?;
         let next_journal = AtomicU64::new(current.next_journal);
+        let watch = Arc::new(Watch::new(current.seen_ms, &*env.clock));
         let (current, unsure) = (Mutex::new(current), AtomicBool::new(false));
         let cipher = RwLock::new(cipher);
-        Ok(Self { env, dir, cipher, current, next_journal, unsure })
+        Ok(Self { env, dir, cipher, current, next_journal, watch, unsure })
     }
 
     /// Reads the manifest again, for a reader of a store that another process writes.
@@ -89,6 +95,7 @@ impl ManifestFile {
         let mut next = current.clone();
         let outcome = change(&mut next);
         next.generation += 1;
+        next.seen_ms = next.seen_ms.max(self.watch.seen_ms());
         self.write(&next)?;
         *current = next;
         Ok(outcome)

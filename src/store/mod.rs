@@ -1,13 +1,19 @@
 //! The store: opening, sites, and what a recording service does with them.
 
 mod append;
+mod deed;
+mod erase;
+mod expire;
 mod find;
+mod hold;
 mod info;
+mod keyring;
 mod keys;
 mod list;
 mod maintain;
 mod manifest;
 mod options;
+mod reclaim;
 mod recover;
 mod replay;
 mod state;
@@ -16,7 +22,7 @@ mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender};
@@ -29,13 +35,19 @@ use crate::format::manifest::Manifest;
 use crate::ids::{SessionId, SiteId, StoreId};
 use crate::journal::file::JOURNAL_DIR;
 use crate::keyring::{Keyring, make_dir};
+use crate::retention::log::DeletionLog;
 use crate::segment::reader::Segments;
 use crate::segment::writer::SEGMENT_DIR;
 
 pub use append::{Appended, Durability, Position};
+pub use deed::Deletions;
+pub use erase::{Erasure, Held};
+pub use expire::{Expiry, Retention};
+pub use hold::HoldInfo;
 pub use info::SessionInfo;
 pub use list::{Cursor, Order, Page, Query};
 pub use options::Options;
+pub use reclaim::{RECLAIM_SHARE, Reclaimed};
 pub use replay::{READ_BYTES_MAX, Replay, ReplayError, ReplayedChunk};
 pub use stats::Stats;
 pub use verify::{Depth, Verification};
@@ -61,7 +73,9 @@ pub struct Store {
 /// One site of an open store.
 #[derive(Clone)]
 pub struct Site {
-    inner: Arc<Open>,
+    inner: Arc<Inner>,
+    /// Keeps the store open; what its own threads work with does not.
+    _open: Option<Arc<Open>>,
     site: Arc<crate::keyring::Site>,
 }
 
@@ -120,6 +134,7 @@ impl Store {
             shards: options.shards,
             next_journal: 1,
             keyring_generation: keyring.generation(),
+            seen_ms: env.clock.now_ms(),
             journals: Vec::new(),
             segments: Vec::new(),
         };
@@ -175,6 +190,7 @@ impl Store {
             ));
         }
         let read_only = lock.is_none();
+        let watch = Arc::clone(&manifest.watch);
         let background = options.background && !read_only;
         let (wake, woken) = crossbeam::channel::bounded(1);
         let fill = options.fill_bytes;
@@ -192,7 +208,16 @@ impl Store {
                 current.segments.iter().map(|s| SegmentInfo::new(*s, None)),
             ),
             shards: (0..current.shards).map(|n| Shard::new(n, fill)).collect(),
+            archiver: Mutex::default(),
             counters: Counters::default(),
+            deletions: DeletionLog::new(options.env.clone(), &options.dir),
+            log_settled: AtomicBool::new(false),
+            committing: Mutex::new(()),
+            expiring: Mutex::new(()),
+            erased_at: Mutex::default(),
+            watch,
+            clock_doubt: Mutex::new(None),
+            retention_day: AtomicU32::new(0),
             keyring,
             manifest,
             read_only,
@@ -230,7 +255,7 @@ impl Store {
         let now_ms = self.inner.env.clock.now_ms();
         let site = self.inner.keyring.add_site(id, retention_days, now_ms)?;
         self.inner.note_keyring()?;
-        Ok(Site { inner: Arc::clone(&self.inner), site })
+        Ok(self.site_of(site))
     }
 
     /// Adds many sites at once: all of them or none.
@@ -243,17 +268,24 @@ impl Store {
         let now_ms = self.inner.env.clock.now_ms();
         let added = self.inner.keyring.add_sites(sites, now_ms)?;
         self.inner.note_keyring()?;
-        let open = |site| Site { inner: Arc::clone(&self.inner), site };
+        let open = |site| self.site_of(site);
         Ok(added.into_iter().map(open).collect())
     }
 
     /// One site.
     ///
     /// # Errors
-    /// [`Error::UnknownSite`].
+    /// [`Error::UnknownSite`]; [`Error::Erased`] if it was erased.
     pub fn site(&self, id: &SiteId) -> Result<Site> {
-        let site = self.inner.keyring.site(id).ok_or_else(|| Error::UnknownSite(id.clone()))?;
-        Ok(Site { inner: Arc::clone(&self.inner), site })
+        match self.inner.keyring.site(id) {
+            Some(site) => Ok(self.site_of(site)),
+            None if self.inner.keyring.erased(id) => Err(Error::Erased),
+            None => Err(Error::UnknownSite(id.clone())),
+        }
+    }
+
+    fn site_of(&self, site: Arc<crate::keyring::Site>) -> Site {
+        Site { inner: Arc::clone(&self.inner.inner), _open: Some(Arc::clone(&self.inner)), site }
     }
 
     /// All sites, by id.
@@ -290,7 +322,7 @@ impl Store {
     /// Errors of the disk; what was not done is done in a later round.
     pub fn maintain(&self) -> Result<()> {
         self.inner.check_writable()?;
-        self.inner.maintain()
+        self.inner.inner.maintain()
     }
 
     /// For a store opened read-only: takes in what its writer made durable since.

@@ -29,6 +29,7 @@ pub struct Options {
     pub(crate) memory_maps: bool,
     pub(crate) background: bool,
     pub(crate) recovery: Recovery,
+    pub(crate) reclaim_share: f64,
 }
 
 impl Options {
@@ -57,6 +58,7 @@ impl Options {
             memory_maps: false,
             background: true,
             recovery: Recovery::Strict,
+            reclaim_share: crate::RECLAIM_SHARE,
         }
     }
 
@@ -147,6 +149,14 @@ impl Options {
     #[must_use]
     pub fn recovery(mut self, recovery: Recovery) -> Self {
         self.recovery = recovery;
+        self
+    }
+
+    /// The share of a segment that must have been erased before it is written once more without that, 0 to 1; above 1 never.
+    /// Default [`RECLAIM_SHARE`](crate::RECLAIM_SHARE). Erasing does not depend on it: it only gives back space.
+    #[must_use]
+    pub fn reclaim_share(mut self, share: f64) -> Self {
+        self.reclaim_share = share;
         self
     }
 

@@ -12,7 +12,7 @@ use crate::chunk::Snapshot;
 use crate::error::{Damage, Error, Result};
 use crate::format::header::{Unit, UnitKind};
 use crate::format::segment::{BlockEntry, ChunkEntry, take_chunk_table};
-use crate::ids::SessionId;
+use crate::ids::{HoldId, SessionId, SessionTag};
 use crate::journal::read::{FrameKeys, read_frame};
 use crate::journal::table::{FrameRef, Stamp};
 use crate::keyring::SessionKeys;
@@ -55,6 +55,11 @@ pub struct Replay {
     id: SessionId,
     start_ms: u64,
     keys: Arc<SessionKeys>,
+    /// By which it is kept, and the keyring's epoch in which that was last looked at.
+    tag: SessionTag,
+    expiry_day: u32,
+    hold: Option<HoldId>,
+    epoch: u64,
     sources: Vec<Source>,
     /// The sequence number from which to replay, and the offset in that chunk.
     from: (u32, u32),
@@ -163,7 +168,11 @@ impl Replay {
             site: site.clone(),
             id: id.clone(),
             start_ms: parts.stamp.start_ms,
-            keys: site.keys(&parts.stamp)?,
+            epoch: site.inner.keyring.epoch(),
+            keys: site.keys(parts)?,
+            tag: parts.stamp.tag,
+            expiry_day: parts.stamp.expiry_day(),
+            hold: parts.hold(),
             sources: sources(parts, from.0),
             from,
             until_ms: u64::MAX,
@@ -183,6 +192,7 @@ impl Replay {
     /// # Errors
     /// Damage, and errors of the system. After one, the replay can go on only where it says so.
     pub fn next_chunk(&mut self) -> Result<Option<ReplayedChunk<'_>>> {
+        self.check_still_kept()?;
         loop {
             let source = match self.next_source() {
                 Ok(source) => source,
@@ -235,16 +245,39 @@ impl Replay {
         Ok(best.map(|(_, i)| i))
     }
 
-    /// Whether an error may only mean that the writer of the store archived the frames meanwhile.
+    /// Refuses to go on with what was erased or has expired since.
+    fn check_still_kept(&mut self) -> Result<()> {
+        let inner = &self.site.inner;
+        let epoch = inner.keyring.epoch();
+        if epoch == self.epoch {
+            return Ok(());
+        }
+        if self.site.site.is_erased(&self.tag) {
+            return Err(Error::Erased);
+        }
+        let kept = match &self.hold {
+            Some(hold) => inner.keyring.hold(hold).is_some(),
+            None => !inner.has_passed(self.expiry_day),
+        };
+        if !kept {
+            return Err(Error::Expired { expiry_day: self.expiry_day });
+        }
+        self.epoch = epoch;
+        Ok(())
+    }
+
+    /// Whether an error may only mean that the frames were archived meanwhile, or the segment written once more.
     fn may_have_moved(&self, error: &Error) -> bool {
-        self.site.inner.read_only && !self.moved && matches!(error, Error::Corrupt(_))
+        !self.moved && matches!(error, Error::Corrupt(_))
     }
 
     fn find_again(&mut self) -> Result<()> {
         self.moved = true;
-        self.site.inner.refresh()?;
+        if self.site.inner.read_only {
+            self.site.inner.refresh()?;
+        }
         let parts = self.site.find(&self.id, Some(self.start_ms))?;
-        self.keys = self.site.keys(&parts.stamp)?;
+        self.keys = self.site.keys(&parts)?;
         self.sources = sources(&parts, self.from.0);
         Ok(())
     }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use crate::archive;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::manifest::SegmentEntry;
@@ -15,6 +16,8 @@ use crate::journal::file::Journal;
 use crate::journal::log::{HasLog, Log};
 use crate::journal::table::Table;
 use crate::keyring::Keyring;
+use crate::retention::clock::{ClockDoubt, Watch};
+use crate::retention::log::DeletionLog;
 use crate::segment::reader::Segments;
 
 use super::manifest::ManifestFile;
@@ -30,7 +33,22 @@ pub(super) struct Inner {
     pub(super) segments: Segments,
     pub(super) catalog: Catalog,
     pub(super) shards: Vec<Shard>,
+    /// Held by whoever writes segments, one at a time: it bounds the memory of archiving. Taken after a shard's `archiving`.
+    pub(super) archiver: Mutex<archive::Workspace>,
     pub(super) counters: Counters,
+    /// The log of deletions, and whether the last statement of the keyring is known to stand in it.
+    pub(super) deletions: DeletionLog,
+    pub(super) log_settled: AtomicBool,
+    /// Held by whoever deletes: one statement follows on the other.
+    pub(super) committing: Mutex<()>,
+    pub(super) expiring: Mutex<()>,
+    /// Sites of which something was erased since space was last reclaimed.
+    pub(super) erased_at: Mutex<HashSet<SiteHandle>>,
+    /// Which day it is, for deletion.
+    pub(super) watch: Arc<Watch>,
+    pub(super) clock_doubt: Mutex<Option<ClockDoubt>>,
+    /// The day up to which retention has run in this process.
+    pub(super) retention_day: AtomicU32,
     pub(super) read_only: bool,
     pub(super) closed: AtomicBool,
     /// Held by whoever reads the store again: an older view must not replace a newer one.
@@ -165,6 +183,17 @@ impl Catalog {
         let mut list = self.list.write();
         let list = Arc::make_mut(&mut list);
         segments.into_iter().for_each(|s| add(list, s));
+    }
+
+    /// Takes segments out.
+    pub(super) fn remove(&self, ids: &HashSet<FileId>) {
+        let mut list = self.list.write();
+        for days in Arc::make_mut(&mut list) {
+            days.retain(|_, segments| {
+                segments.retain(|s| !ids.contains(&s.entry.id));
+                !segments.is_empty()
+            });
+        }
     }
 
     /// Takes over the segments of a manifest; those that are known stay what they are.

@@ -143,7 +143,7 @@ fn a_journal_of_days_that_are_gone_opens_and_is_archived_without_damage() {
     store.archive().unwrap();
     sound(&store);
     assert_eq!(store.stats().unwrap().segments, 0);
-    append(&store, "other", 60, 0).unwrap();
+    append(&store, "other", 120, 0).unwrap();
     assert_eq!(listed(&store), ["other"]);
 }
 

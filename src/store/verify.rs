@@ -125,7 +125,7 @@ impl Store {
                 found.unreadable += entry.sessions;
                 continue;
             };
-            let site = Site { inner: Arc::clone(&self.inner), site };
+            let site = self.site_of(site);
             site.verify_in(segment, found).map_err(|e| site.name(e))?;
         }
         Ok(())
@@ -168,7 +168,7 @@ impl Store {
                     found.unreadable += 1;
                     continue;
                 };
-                let site = Site { inner: Arc::clone(&self.inner), site };
+                let site = self.site_of(site);
                 let Some(parts) = Parts::new(Some(live), Vec::new()) else { continue };
                 let outcome = site.verify_parts(&parts, found);
                 found.note(outcome.map_err(|e| site.name(e)))?;

@@ -41,6 +41,11 @@ pub(crate) fn options(env: Env, provider: &Arc<dyn KeyProvider>) -> Options {
         .background(false)
 }
 
+/// The key file on this disk. An image has one of its own: what is destroyed there lives on in the original.
+pub(crate) fn key_on(env: &Env) -> Result<Arc<dyn KeyProvider>> {
+    Ok(Arc::new(KeyFile::open(env, "/keys/key")?))
+}
+
 impl World {
     /// A machine with an empty store of two sites.
     pub(crate) fn new(seed: u64) -> Self {
@@ -58,7 +63,9 @@ impl World {
 
     /// Opens the store on a disk, which may be an image, with randomness of its own.
     pub(crate) fn open(&self, disk: &SimDisk, seed: u64) -> Result<Store> {
-        Store::open(options(disk.env(&self.clock, seed), &self.provider))
+        let env = disk.env(&self.clock, seed);
+        let provider = key_on(&env)?;
+        Store::open(options(env, &provider))
     }
 
     fn append(

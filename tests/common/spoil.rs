@@ -13,7 +13,7 @@ use reelvault::{
     Site, SiteId, Store, VisitorId,
 };
 
-use super::sim::options;
+use super::sim::{key_on, options};
 use super::{DAY, NOON, chunk, session, session_id, site_id};
 
 /// The chunks of one session: its site, its name, and by number the events.
@@ -28,7 +28,6 @@ pub(crate) const LARGE: &str = "s-large";
 pub(crate) struct Original {
     pub(crate) disk: SimDisk,
     pub(crate) clock: SimClock,
-    pub(crate) provider: Arc<dyn KeyProvider>,
     /// Two of the first shard, then two of the second.
     pub(crate) sites: Vec<SiteId>,
     pub(crate) sent: Sent,
@@ -82,10 +81,11 @@ impl Original {
         let store = Store::create(options(env, &provider)).unwrap();
         let sites = two_sites_a_shard(&store, || {
             let copy = disk.crash_image(Survival::Everything);
-            Store::open(options(copy.env(&clock, seed ^ 1), &provider)).unwrap()
+            let env = copy.env(&clock, seed ^ 1);
+            let provider = key_on(&env).unwrap();
+            Store::open(options(env, &provider)).unwrap()
         });
-        let mut original =
-            Self { disk, clock, provider, sites, sent: Sent::new(), infos: BTreeMap::new() };
+        let mut original = Self { disk, clock, sites, sent: Sent::new(), infos: BTreeMap::new() };
         original.fill(store, seed);
         let store = original.open_read_only(&original.disk, Recovery::Strict).unwrap();
         for ((at, name), chunks) in &original.sent {
@@ -164,7 +164,9 @@ impl Original {
     }
 
     fn options(&self, disk: &SimDisk, recovery: Recovery, seed: u64) -> Options {
-        options(disk.env(&self.clock, seed), &self.provider).recovery(recovery)
+        let env = disk.env(&self.clock, seed);
+        let provider = key_on(&env).unwrap();
+        options(env, &provider).recovery(recovery)
     }
 
     pub(crate) fn open(&self, disk: &SimDisk, recovery: Recovery, seed: u64) -> Result<Store> {

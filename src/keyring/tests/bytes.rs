@@ -3,6 +3,7 @@
 use super::*;
 use crate::error::Damage;
 use crate::keyring::file::{Outer, binding, encode};
+use crate::keyring::provider::Wrapped;
 
 const NAME: &str = "keyring";
 
@@ -15,8 +16,30 @@ fn state() -> State {
         let site = Site::new(id(name), SiteHandle([n; 16]), 1_700_000_000_000, 30, key, tree);
         assert!(state.insert(&Arc::new(site)));
     }
-    state.time.puncture(20_000);
+    state.time.puncture_through(20_000);
+    state.first_day = 20_001;
+    state.log = state.log.after(b"the one before", [1; 32]).after(b"a statement", [2; 32]);
+    state.erased.extend([[0x41; 16], [0x42; 16]]);
+    for n in [0x51, 0x52] {
+        let hold = hold(n);
+        state.holds.insert(hold.id, Arc::new(hold));
+    }
     state
+}
+
+fn hold(n: u8) -> Hold {
+    Hold {
+        id: HoldId([n; 16]),
+        site: SiteHandle([8; 16]),
+        tag: SessionTag([n; 16]),
+        visitor: crate::ids::VisitorTag([n; 16]),
+        start_ms: 1,
+        retention_days: 30,
+        chunks: 3,
+        created_ms: 2,
+        key: Key::take(&mut [0x60 | n; 32]),
+        reason: "canary of a hold".to_owned(),
+    }
 }
 
 fn data_key() -> DataKey {
@@ -65,6 +88,15 @@ fn a_state_survives_its_file() {
     assert_eq!(plain(&after), plain(&before));
     let site = after.site(&id("shop.example")).unwrap();
     assert_eq!(site.handle(), SiteHandle([8; 16]));
+    assert_eq!(
+        (after.first_day, after.log.count, &after.log.last[..]),
+        (20_001, 2, &b"a statement"[..])
+    );
+    let digest: String = after.log.digest.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(digest, "02".repeat(32));
+    let hold = &after.holds[&HoldId([0x51; 16])];
+    assert_eq!((hold.site, hold.tag), (SiteHandle([8; 16]), SessionTag([0x51; 16])));
+    assert_eq!((hold.start_ms, hold.created_ms, &*hold.reason), (1, 2, "canary of a hold"));
     assert_eq!((site.created_ms(), site.retention_days()), (1_700_000_000_000, 30));
     assert!(site.leaf(8).is_none() && site.leaf(9).is_some());
 }
@@ -93,7 +125,9 @@ fn the_fields_stand_where_the_format_says() {
 #[test]
 fn no_name_and_no_key_is_in_the_clear() {
     let bytes = file(&state());
-    for secret in [&b"canary"[..], b"shop", &[2; 8], &[3; 8], &[4; 8], &[5; 8], &[8; 8], &[9; 8]] {
+    for secret in
+        [&b"canary"[..], b"shop", &[2; 8], &[3; 8], &[4; 8], &[5; 8], &[8; 8], &[9; 8], &[0x71; 8]]
+    {
         assert!(!bytes.windows(secret.len()).any(|w| w == secret), "{secret:?}");
     }
 }
@@ -178,6 +212,20 @@ fn a_body_that_breaks_a_rule_is_refused() {
     assert_eq!(with(&[one("a", 1, 1), one("a", 2, 1)]), Err("site id"));
     assert_eq!(with(&[one("a", 1, 0)]), Err("retention class of a site"));
     assert_eq!(with(&[one("a", 1, 36_501)]), Err("retention class of a site"));
+    let holds = |ids: &[u8]| {
+        let mut state = State::decode(&head).unwrap();
+        state.holds = ids.iter().map(|n| (HoldId([*n; 16]), Arc::new(hold(*n)))).collect();
+        plain(&state)
+    };
+    let (good, at) = (holds(&[1, 2]), head.len() - 1);
+    assert!(State::decode(&good).is_ok());
+    let mut swapped = good.clone();
+    swapped[at..at + 16].fill(3);
+    assert_eq!(State::decode(&swapped).err().unwrap().0, "order of holds");
+    let mut long = good.clone();
+    // The reason of the first hold ends before the second; its length is made longer than any may be.
+    long[at + 120..at + 122].copy_from_slice(&[0x81, 0x08]);
+    assert_eq!(State::decode(&long).err().unwrap().0, "reason of a hold");
     let mut slash = one("a", 1, 1);
     slash[17] = b'/';
     assert_eq!(with(&[slash]), Err("site id"));

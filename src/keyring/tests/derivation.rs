@@ -134,7 +134,7 @@ fn what_is_bound_to_a_day_is_gone_with_it_and_the_rest_stays() {
         all
     };
     let opens = |keyring: &Keyring| {
-        for kept in [Kept::Until(99), Kept::Until(101), Kept::Held(&hold)] {
+        for kept in [Kept::Until(101), Kept::Until(102), Kept::Held(&hold)] {
             all(keyring, kept).into_iter().for_each(|outcome| outcome.unwrap());
         }
     };
@@ -271,7 +271,7 @@ fn the_cost_of_keys() {
     let from = clock.monotonic_ns();
     Passphrase::new(&Env::real(), "secret")
         .unwrap()
-        .wrap(&DataKey::take(&mut [1; 32]), b"")
+        .wrap(1, &DataKey::take(&mut [1; 32]), b"")
         .unwrap();
     println!("passphrase {:.0} ms", (clock.monotonic_ns() - from) as f64 / 1e6);
 }

@@ -3,15 +3,25 @@
 use super::*;
 use crate::error::Damage;
 
+/// A keyring of two generations, and the bytes of both.
 fn two_generations() -> (Setup, Vec<u8>, Vec<u8>) {
+    let (setup, old, new, _) = two_generations_and_key();
+    (setup, old, new)
+}
+
+/// The same, with the key file as it was when both versions lived: after the new one was made, before the old one was
+/// destroyed.
+fn two_generations_and_key() -> (Setup, Vec<u8>, Vec<u8>, Vec<u8>) {
     let setup = Setup::new();
     let keyring = setup.create();
-    let old = setup.bytes(0);
+    let (old, mut both) = (setup.bytes(0), setup.key());
     keyring.add_site(id("shop"), 30, 5).unwrap();
     let new = setup.bytes(0);
     assert_eq!(setup.bytes(1), new);
     assert_ne!(old, new);
-    (setup, old, new)
+    let key = setup.key();
+    both.extend_from_slice(&key[both.len()..]);
+    (setup, old, new, both)
 }
 
 fn is_repaired(setup: &Setup, expected: &[u8]) {
@@ -94,7 +104,8 @@ fn damage_to_all_mirrors_is_named() {
 
 #[test]
 fn a_damaged_newest_generation_gives_way_to_a_whole_older_one() {
-    let (setup, old, mut new) = two_generations();
+    let (setup, old, mut new, both) = two_generations_and_key();
+    setup.put_key(&both);
     new[200] ^= 1;
     setup.put(0, &new);
     setup.put(1, &old);
@@ -106,7 +117,8 @@ fn a_damaged_newest_generation_gives_way_to_a_whole_older_one() {
 /// The writer dies after each of its steps: what stands at a path is always a whole generation.
 #[test]
 fn a_crash_between_mirrors_leaves_the_old_or_the_new_generation_whole() {
-    let (setup, old, new) = two_generations();
+    let (setup, old, new, both) = two_generations_and_key();
+    setup.put_key(&both);
     let beside = setup.dir.path("a/keyring.new");
     // Half of the new generation beside the old one.
     setup.put(0, &old);
@@ -114,11 +126,14 @@ fn a_crash_between_mirrors_leaves_the_old_or_the_new_generation_whole() {
     fs::write(&beside, &new[..new.len() / 2]).unwrap();
     let keyring = setup.open().unwrap();
     assert_eq!((keyring.generation(), names(&keyring).len()), (1, 0));
+    assert!(!beside.exists(), "what was left beside it is removed");
+    assert_eq!(keyring.status().unwrap().undestroyed, [2], "the attempt may have been copied");
     // The first mirror is new, the second old.
     setup.put(0, &new);
     setup.put(1, &old);
     is_repaired(&setup, &new);
-    // What was left beside it is in nobody's way.
+    assert!(setup.open().unwrap().status().unwrap().undestroyed.is_empty());
+    fs::write(&beside, &new[..new.len() / 2]).unwrap();
     setup.open().unwrap().add_site(id("next"), 30, 6).unwrap();
     assert!(!beside.exists());
     assert_eq!(setup.open().unwrap().generation(), 3);
@@ -157,22 +172,22 @@ fn a_creation_that_fails_leaves_nothing_behind() {
 
 #[test]
 fn a_wrong_key_never_makes_an_older_generation_count() {
-    let (setup, old, _) = two_generations();
-    let key = setup.dir.path("key");
-    let text = fs::read_to_string(&key).unwrap();
-    fs::write(&key, format!("{text}2 {}\n", "5a".repeat(32))).unwrap();
-    setup.open().unwrap().add_site(id("second"), 30, 6).unwrap();
-    let newest = setup.bytes(0);
+    let (setup, old, newest, both) = two_generations_and_key();
     setup.put(1, &old);
     // The key file is restored from a backup that lacks version 2: generation 1 would open, and must not.
-    fs::write(&key, &text).unwrap();
+    setup.put_key(&both[..both.len() - 118]);
     for result in [setup.open(), setup.read()] {
         assert!(matches!(error(result), Error::MissingKeyVersion(2)));
     }
     assert_eq!((setup.bytes(0), setup.bytes(1)), (newest, old));
+    let key = setup.dir.path("key");
     fs::remove_file(&key).unwrap();
     KeyFile::create(&setup.env, &key).unwrap();
     assert!(matches!(error(setup.open()), Error::MissingKeyVersion(2)));
+    // Another key under the same number.
+    let other = Setup::new();
+    other.create();
+    setup.put_key(&other.key());
     setup.put(0, &setup.bytes(1));
     assert!(matches!(error(setup.open()), Error::WrongKey(_)));
 }
@@ -220,15 +235,25 @@ fn a_file_that_is_no_keyring_is_not_overwritten() {
     assert_eq!(setup.bytes(1), newer);
 }
 
-/// One mirror was away while the other went on, and both made a generation 3.
+/// One mirror was away while the other went on, and both made a generation 3. With the keys of both still there, as
+/// after a key file was put together of two, neither is taken.
 #[test]
 fn two_histories_of_one_keyring_are_refused() {
     let (setup, _, new) = two_generations();
+    let key = setup.key();
     setup.open().unwrap().add_site(id("one"), 30, 6).unwrap();
-    let fork = setup.bytes(0);
+    let (fork, fork_key) = (setup.bytes(0), setup.key());
     setup.put(0, &new);
     setup.put(1, &new);
+    // A version 9, so that the next is 10.
+    let store = StoreId(*new[12..].first_chunk().unwrap());
+    let mut later = key;
+    later.extend_from_slice(&crate::keyring::slots::live_line(9, &store, &Key::take(&mut [9; 32])));
+    setup.put_key(&later);
     setup.open().unwrap().add_site(id("two"), 30, 6).unwrap();
+    let mut both = setup.key();
+    both.extend_from_slice(&fork_key[21..]);
+    setup.put_key(&both);
     setup.put(1, &fork);
     let e = error(setup.open());
     assert!(matches!(damage(&e), Some(Damage::Malformed(_))), "{e}");

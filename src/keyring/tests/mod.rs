@@ -2,8 +2,12 @@
 #![allow(clippy::disallowed_methods, reason = "tests look behind the environment's back")]
 
 mod bytes;
+mod change;
+#[cfg(feature = "sim")]
+mod crash;
 mod derivation;
 mod hooks;
+mod key_file;
 mod mirrors;
 mod providers;
 mod sites;
@@ -71,6 +75,14 @@ impl Setup {
 
     fn bytes(&self, mirror: usize) -> Vec<u8> {
         fs::read(&self.mirrors[mirror]).unwrap()
+    }
+
+    fn key(&self) -> Vec<u8> {
+        fs::read(self.dir.path("key")).unwrap()
+    }
+
+    fn put_key(&self, bytes: &[u8]) {
+        fs::write(self.dir.path("key"), bytes).unwrap();
     }
 
     fn put(&self, mirror: usize, bytes: &[u8]) {

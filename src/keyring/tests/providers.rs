@@ -15,13 +15,17 @@ fn light(secret: &str) -> Passphrase {
     Passphrase::with_cost(&Env::real(), secret.to_owned(), LIGHT).unwrap()
 }
 
+const STORE: StoreId = StoreId([0x5a; 16]);
+
 /// What must hold of every provider.
 fn check(provider: &dyn KeyProvider, stranger: &dyn KeyProvider) {
-    let Wrapped { version, bytes } = provider.wrap(&data_key(), AAD).unwrap();
+    let version = provider.new_version(&STORE).unwrap();
+    assert_eq!(stranger.new_version(&STORE).unwrap(), version);
+    let bytes = provider.wrap(version, &data_key(), AAD).unwrap();
     let opened = provider.unwrap_key(version, &bytes, AAD).unwrap();
     assert_eq!(opened.expose(), data_key().expose());
     assert_ne!(
-        provider.wrap(&data_key(), AAD).unwrap().bytes,
+        provider.wrap(version, &data_key(), AAD).unwrap(),
         bytes,
         "each has a nonce of its own"
     );
@@ -32,6 +36,8 @@ fn check(provider: &dyn KeyProvider, stranger: &dyn KeyProvider) {
     wrong_key(provider.unwrap_key(version, &bytes, b"another store"));
     let missing = error(provider.unwrap_key(version + 1, &bytes, AAD));
     assert!(matches!(missing, Error::MissingKeyVersion(v) if v == version + 1));
+    let missing = error(provider.wrap(version + 1, &data_key(), AAD).map(|_| ()));
+    assert!(matches!(missing, Error::MissingKeyVersion(v) if v == version + 1));
     for len in 0..bytes.len() {
         let e = error(provider.unwrap_key(version, &bytes[..len], AAD));
         assert_eq!(damage(&e), Some(Damage::Malformed(malformed(&e))));
@@ -40,6 +46,21 @@ fn check(provider: &dyn KeyProvider, stranger: &dyn KeyProvider) {
         let mut bad = bytes.clone();
         bad[at] ^= 1;
         wrong_key(provider.unwrap_key(version, &bad, AAD));
+    }
+
+    assert_eq!(provider.versions(&STORE).unwrap(), [version]);
+    let next = provider.new_version(&STORE).unwrap();
+    let destruction = provider.destroy(version).unwrap();
+    assert_eq!(provider.destroy(version).unwrap(), destruction, "it can be asked for again");
+    if provider.indestructible().is_some() {
+        assert!(matches!(destruction, Destruction::Impossible { .. }));
+        assert!(provider.unwrap_key(version, &bytes, AAD).is_ok());
+    } else {
+        assert!(matches!(destruction, Destruction::Destroyed { .. }));
+        assert!(next > version);
+        assert_eq!(provider.versions(&STORE).unwrap(), [next]);
+        let gone = error(provider.unwrap_key(version, &bytes, AAD));
+        assert!(matches!(gone, Error::MissingKeyVersion(v) if v == version));
     }
 }
 
@@ -56,7 +77,8 @@ fn a_key_file_unwraps_what_it_wrapped() {
     let made = KeyFile::create(&env, dir.path("new/dir/key")).unwrap();
     let stranger = KeyFile::create(&env, dir.path("stranger")).unwrap();
     check(&made, &stranger);
-    let Wrapped { version, bytes } = made.wrap(&data_key(), AAD).unwrap();
+    let version = made.new_version(&STORE).unwrap();
+    let bytes = made.wrap(version, &data_key(), AAD).unwrap();
     let opened = KeyFile::open(&env, dir.path("new/dir/key")).unwrap();
     assert_eq!(opened.unwrap_key(version, &bytes, AAD).unwrap().expose(), data_key().expose());
     assert_eq!(opened.kind(), ProviderKind::KeyFile);
@@ -66,7 +88,7 @@ fn a_key_file_unwraps_what_it_wrapped() {
 fn a_passphrase_unwraps_what_it_wrapped() {
     let provider = light("correct horse");
     check(&provider, &light("Correct horse"));
-    let Wrapped { version, bytes } = provider.wrap(&data_key(), AAD).unwrap();
+    let (version, bytes) = (1, provider.wrap(1, &data_key(), AAD).unwrap());
     // Opened at the cost that is stored, whatever the provider's own.
     let other = Passphrase::new(&Env::real(), b"correct horse".to_vec()).unwrap();
     assert!(other.unwrap_key(version, &bytes, AAD).is_ok());
@@ -77,10 +99,10 @@ fn a_passphrase_unwraps_what_it_wrapped() {
 #[test]
 fn every_generation_of_one_passphrase_shares_a_salt_that_others_do_not() {
     let (one, two) = (light("secret"), light("secret"));
-    let salt = |p: &Passphrase| p.wrap(&data_key(), AAD).unwrap().bytes[..16].to_vec();
+    let salt = |p: &Passphrase| p.wrap(1, &data_key(), AAD).unwrap()[..16].to_vec();
     assert_eq!(salt(&one), salt(&one));
     assert_ne!(salt(&one), salt(&two));
-    let Wrapped { version, bytes } = one.wrap(&data_key(), AAD).unwrap();
+    let (version, bytes) = (1, one.wrap(1, &data_key(), AAD).unwrap());
     two.unwrap_key(version, &bytes, AAD).unwrap();
     assert_eq!(salt(&two), salt(&one), "the salt of the keyring that was opened");
 }
@@ -88,7 +110,7 @@ fn every_generation_of_one_passphrase_shares_a_salt_that_others_do_not() {
 #[test]
 fn a_hostile_cost_is_refused_before_any_memory_is_taken() {
     let provider = light("secret");
-    let Wrapped { version, bytes } = provider.wrap(&data_key(), AAD).unwrap();
+    let (version, bytes) = (1, provider.wrap(1, &data_key(), AAD).unwrap());
     for (at, value) in [
         (16, u32::MAX),
         (16, ARGON2_MEMORY_KIB_MAX + 1),
@@ -114,66 +136,6 @@ fn a_hostile_cost_is_refused_before_any_memory_is_taken() {
         let e = error(Passphrase::with_cost(&Env::real(), secret, cost));
         assert!(matches!(e, Error::Input(InputError::Option { .. })));
     }
-}
-
-#[test]
-fn a_key_file_holds_versions_of_which_the_last_is_in_use() {
-    let (env, dir) = (Env::real(), Dir::new());
-    let path = dir.path("key");
-    let (one, two) = ("11".repeat(32), "Ab".repeat(32));
-    let write = |text: String| {
-        fs::write(&path, text).unwrap();
-        set_mode(&path, 0o600);
-        KeyFile::open(&env, &path)
-    };
-    let first = write(format!("reelvault key file 1\n1 {one}\n")).unwrap();
-    let wrapped = first.wrap(&data_key(), AAD).unwrap();
-    assert_eq!(wrapped.version, 1);
-    let both = write(format!("reelvault key file 1\n1 {one}\n7 {two}\n")).unwrap();
-    assert!(both.unwrap_key(1, &wrapped.bytes, AAD).is_ok());
-    let wrapped = both.wrap(&data_key(), AAD).unwrap();
-    assert_eq!(wrapped.version, 7);
-    assert!(matches!(error(first.unwrap_key(7, &wrapped.bytes, AAD)), Error::MissingKeyVersion(7)));
-    // The version is bound too: under another number the same key does not open.
-    let renamed = write(format!("reelvault key file 1\n8 {two}\n")).unwrap();
-    assert!(matches!(error(renamed.unwrap_key(8, &wrapped.bytes, AAD)), Error::WrongKey(_)));
-}
-
-#[test]
-fn a_malformed_key_file_is_refused_and_not_shown() {
-    let (env, dir) = (Env::real(), Dir::new());
-    let path = dir.path("key");
-    let key = "c0ffee42".repeat(8);
-    let line = "reelvault key file 1\n";
-    let truncated = Damage::Truncated;
-    let cases = [
-        (String::new(), Damage::Foreign),
-        ("ssh-ed25519 AAAA\n".to_owned(), Damage::Foreign),
-        (line.to_owned(), truncated),
-        (format!("{line}1 {key}"), truncated),
-        (format!("reelvault key file x\n1 {key}\n"), Damage::Malformed("version of the key file")),
-        (format!("{line}1 {key}0\n"), Damage::Malformed("key")),
-        (format!("{line}1 {}\n", &key[1..]), Damage::Malformed("key")),
-        (format!("{line}1 {}g\n", &key[1..]), Damage::Malformed("key")),
-        (format!("{line}1\n"), Damage::Malformed("key")),
-        (format!("{line}01 {key}\n"), Damage::Malformed("key version")),
-        (format!("{line}+1 {key}\n"), Damage::Malformed("key version")),
-        (format!("{line} {key}\n"), Damage::Malformed("key version")),
-        (format!("{line}4294967296 {key}\n"), Damage::Malformed("key version")),
-        (format!("{line}0 {key}\n"), Damage::Malformed("order of key versions")),
-        (format!("{line}2 {key}\n2 {key}\n"), Damage::Malformed("order of key versions")),
-        (format!("{line}1 {key}\n\n2 {key}\n"), Damage::Malformed("line of the key file")),
-        ("x".repeat(1 << 20), Damage::Malformed("size of the key file")),
-    ];
-    for (text, kind) in cases {
-        fs::write(&path, &text).unwrap();
-        set_mode(&path, 0o600);
-        let e = error(KeyFile::open(&env, &path));
-        assert_eq!(damage(&e), Some(kind), "{text:.60}");
-        assert!(!format!("{e} {e:?}").contains("c0ffee"));
-    }
-    fs::write(&path, format!("reelvault key file 2\n1 {key}\n")).unwrap();
-    assert!(matches!(error(KeyFile::open(&env, &path)), Error::Unsupported { found: 2, .. }));
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::ids::SessionTag;
-use crate::keyring::tree::Tree;
 
 #[test]
 fn sites_are_found_by_id_and_by_handle() {
@@ -66,27 +65,17 @@ fn a_reader_hears_of_new_sites() {
     assert!(!writer.refresh().unwrap(), "a writer knows already");
 }
 
-/// What the erasing of a session, a day and a site will do to a generation.
-fn erase(keyring: &Keyring, session: (&SiteId, u64), day: u64, gone: &SiteId) {
-    let mut state = keyring.live.read().clone();
-    let mut next = State::new(state.store_id, state.store_key.clone(), Key::take(&mut [0; 32]));
-    state.time.puncture(day);
-    next.time = state.time.clone();
-    next.generation = state.generation + 1;
-    for site in state.sites().filter(|site| site.id() != gone) {
-        let mut bytes = Vec::new();
-        site.encode(&mut bytes);
-        let copy = Site::decode(&mut crate::format::codec::Take::new(&bytes)).unwrap();
-        if copy.id() == session.0 {
-            let mut tree = copy.tree();
-            assert!(tree.puncture(session.1));
-            copy.replace_tree(tree);
-        }
-        next.insert(&Arc::new(copy));
-    }
-    *keyring.tried.lock() = next.generation;
-    keyring.publish(&next).unwrap();
-    keyring.adopt(next);
+/// Erases a session and a site, and lets a day pass.
+fn erase(keyring: &Keyring, session: (&SiteId, u64), day: u32, gone: &SiteId) {
+    let handle = |id: &SiteId| keyring.site(id).unwrap().handle();
+    let (site, gone) = (handle(session.0), handle(gone));
+    let edit = |next: &mut Next<'_>| {
+        assert_eq!(next.puncture(&site, &[session.1]), 1);
+        assert!(next.remove_site(&gone));
+        next.expire_through(day);
+        Ok(())
+    };
+    keyring.change(edit).unwrap();
 }
 
 #[test]
@@ -107,8 +96,11 @@ fn what_is_erased_is_erased_for_everyone_who_holds_it() {
     }
     let before =
         *writer.session_keys(&held[0].1.0, &other, Kept::Until(20_001)).unwrap().commitment();
+    let epochs = (writer.epoch(), reader.epoch());
     erase(&writer, (&id("shop"), tag.place()), 20_000, &id("gone"));
+    assert!(writer.epoch() > epochs.0 && reader.epoch() == epochs.1);
     assert!(reader.refresh().unwrap());
+    assert!(reader.epoch() > epochs.1);
     let reopened = setup.open().unwrap();
     let again = (reopened.site(&id("shop")).unwrap(), Arc::clone(&held[0].1.1));
     let [one, two] = held;
@@ -126,6 +118,8 @@ fn what_is_erased_is_erased_for_everyone_who_holds_it() {
         let kept = keyring.session_keys(&shop, &other, Kept::Until(20_001)).unwrap();
         assert!(kept.commits_to(&before));
         assert!(keyring.site(&id("gone")).is_none());
+        assert!(keyring.erased(&id("gone")) && !keyring.erased(&id("shop")));
+        assert_eq!(keyring.expired_through(), Some(20_000));
     }
 }
 

@@ -1,0 +1,256 @@
+//! Changes: the next generation, made as a copy, published, and only then put in the place of the live one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::hold::Hold;
+use super::mirrors;
+use super::publish::{destroy_older, publish};
+use super::site::Site;
+use super::state::{LogHead, State};
+use super::status::Published;
+use super::tree::{SITE_DEPTH, Tree};
+use super::{EXPIRY_DAY_MAX, Keyring, Writer, draw, refuse};
+use crate::crypto::{Key, Suite};
+use crate::env::Random;
+use crate::error::{Error, Result};
+use crate::ids::{HoldId, SiteHandle, SiteId, check_retention};
+use crate::limits::{HOLD_REASON_BYTES_MAX, SITES_MAX};
+
+/// The generation that is being made. Nothing of it counts before it is published.
+pub(crate) struct Next<'a> {
+    state: State,
+    before: u64,
+    random: &'a dyn Random,
+    /// Whether it lacks a key that the live one has.
+    takes_away: bool,
+}
+
+impl Next<'_> {
+    /// The number of the generation being made.
+    pub(crate) fn generation(&self) -> u64 {
+        self.state.generation
+    }
+
+    /// The number of the generation that is live.
+    pub(crate) fn before(&self) -> u64 {
+        self.before
+    }
+
+    /// Removes sessions' places from a site's tree, all at once; how many of them were there. A site that is gone has
+    /// none. Holds are not touched: each goes by [`Self::remove_hold`].
+    pub(crate) fn puncture(&mut self, site: &SiteHandle, places: &[u64]) -> usize {
+        let Some(site) = self.state.site_by_handle(site) else { return 0 };
+        let mut tree = site.tree();
+        let removed = tree.puncture_all(places);
+        if removed > 0 {
+            // A site of its own: whoever holds the live one must not see this before it counts.
+            let site = Arc::new(site.with_tree(tree));
+            self.state.replace(&site);
+            self.takes_away = true;
+        }
+        removed
+    }
+
+    /// Removes a site with its tree, its key and its holds, and remembers that its id was erased; false if it is not there.
+    pub(crate) fn remove_site(&mut self, handle: &SiteHandle) -> bool {
+        let Some(site) = self.state.remove(handle) else { return false };
+        let hash = self.state.erased_hash(site.id());
+        self.state.erased.insert(hash);
+        self.state.holds.retain(|_, hold| hold.site != *handle);
+        self.takes_away = true;
+        true
+    }
+
+    /// Removes the leaves of all expiry days up to this one.
+    pub(crate) fn expire_through(&mut self, day: u32) {
+        let day = day.min(EXPIRY_DAY_MAX);
+        if day >= self.state.first_day {
+            self.state.time.puncture_through(day.into());
+            self.state.first_day = day + 1;
+            self.takes_away = true;
+        }
+    }
+
+    /// Adds a hold.
+    ///
+    /// # Errors
+    /// [`crate::InputError::Option`] if its reason is too long or its id taken.
+    pub(crate) fn add_hold(&mut self, hold: Arc<Hold>) -> Result<()> {
+        if hold.reason.len() > HOLD_REASON_BYTES_MAX {
+            return refuse("reason", "at most 1,024 bytes");
+        }
+        if self.state.holds.contains_key(&hold.id) {
+            return refuse("hold", "an id of its own");
+        }
+        self.state.holds.insert(hold.id, hold);
+        Ok(())
+    }
+
+    /// Removes a hold and its key; what it was, if it was there.
+    pub(crate) fn remove_hold(&mut self, id: &HoldId) -> Option<Arc<Hold>> {
+        let hold = self.state.holds.remove(id)?;
+        self.takes_away = true;
+        Some(hold)
+    }
+
+    /// The cipher suite for new data; what is there keeps its own.
+    pub(crate) fn set_suite(&mut self, suite: Suite) {
+        self.state.suite = suite as u8;
+        // Ciphers that were made for the old one are remembered no longer.
+        self.takes_away = true;
+    }
+
+    /// Adds a site. The id of one that was erased can be used again: it is another site.
+    ///
+    /// # Errors
+    /// [`Error::SiteExists`], [`crate::InputError::RetentionClass`], [`crate::InputError::Option`] at the limit of sites.
+    pub(crate) fn add_site(
+        &mut self,
+        id: SiteId,
+        retention_days: u32,
+        now_ms: u64,
+    ) -> Result<Arc<Site>> {
+        check_retention(retention_days)?;
+        if self.state.site(&id).is_some() {
+            return Err(Error::SiteExists(id));
+        }
+        if self.state.sites().len() >= SITES_MAX {
+            return refuse("sites", "at most 1,048,576");
+        }
+        let hash = self.state.erased_hash(&id);
+        self.state.erased.remove(&hash);
+        let mut handle = SiteHandle(draw(self.random)?);
+        while self.state.site_by_handle(&handle).is_some() {
+            handle = SiteHandle(draw(self.random)?);
+        }
+        let key = Key::take(&mut draw(self.random)?);
+        let tree = Tree::new(SITE_DEPTH, Key::take(&mut draw(self.random)?));
+        let site = Arc::new(Site::new(id, handle, now_ms, retention_days, key, tree));
+        self.state.insert(&site);
+        Ok(site)
+    }
+
+    /// Puts a record at the end of the log of deletions, with the digest of its statement. The keyring keeps it until the
+    /// next one.
+    pub(crate) fn record(&mut self, record: &[u8], digest: [u8; 32]) {
+        self.state.log = self.state.log.after(record, digest);
+    }
+
+    /// Where the log of erasures ends, what was recorded in this generation included.
+    pub(crate) fn log_head(&self) -> LogHead {
+        self.state.log.clone()
+    }
+}
+
+impl Keyring {
+    /// Makes a generation: `edit` changes a copy of the live one, which is then sealed under a fresh version of the
+    /// provider's key and written to every mirror. It counts from then on, in this process too: those who hold a site have its
+    /// new tree, and what was derived before is forgotten. Then the older versions of the provider's key are destroyed; what
+    /// came of that is told, and does not undo the change.
+    ///
+    /// Changes are made one at a time; `edit` must not begin another. If it fails, nothing was changed.
+    ///
+    /// After an error of the disk or the provider the change does not count in this process, and a later open may find it or not.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`]; [`Error::Locked`] if another process changed the keyring; what `edit`, the provider and
+    /// the disk answer.
+    pub(crate) fn change<T>(
+        &self,
+        edit: impl FnOnce(&mut Next<'_>) -> Result<T>,
+    ) -> Result<(T, Published)> {
+        self.change_as(&mut self.writer.lock(), edit)
+    }
+
+    fn change_as<T>(
+        &self,
+        writer: &mut Writer,
+        edit: impl FnOnce(&mut Next<'_>) -> Result<T>,
+    ) -> Result<(T, Published)> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        let mut state = self.live.read().clone();
+        let before = state.generation;
+        // A generation whose writing failed may stand in a mirror, so its number is not used again.
+        state.generation = writer.tried + 1;
+        let mut next = Next { state, before, random: &*self.env.random, takes_away: false };
+        let made = edit(&mut next)?;
+        // The lock of the store keeps other writers out; this finds those that went around it.
+        if mirrors::newest_claimed(&self.env, &writer.mirrors) > writer.tried {
+            return Err(Error::Locked { pid: None });
+        }
+        let after = next.generation();
+        publish(self, writer, &next.state)?;
+        self.adopt(next.state, next.takes_away);
+        let destroyed = destroy_older(&*self.provider, writer);
+        Ok((made, Published { before, after, destroyed }))
+    }
+
+    /// Adds a site with its default retention class in days. See [`Self::add_sites`].
+    pub(crate) fn add_site(
+        &self,
+        id: SiteId,
+        retention_days: u32,
+        now_ms: u64,
+    ) -> Result<Arc<Site>> {
+        let mut sites = self.add_sites(vec![(id, retention_days)], now_ms)?;
+        sites.pop().ok_or(Error::Closed)
+    }
+
+    /// Adds sites with their default retention classes in days, all in one generation.
+    ///
+    /// # Errors
+    /// [`Error::SiteExists`], [`crate::InputError::RetentionClass`], [`crate::InputError::Option`] at the limit of sites; and as
+    /// [`Self::change`].
+    pub(crate) fn add_sites(
+        &self,
+        sites: Vec<(SiteId, u32)>,
+        now_ms: u64,
+    ) -> Result<Vec<Arc<Site>>> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        if sites.is_empty() {
+            return Ok(Vec::new());
+        }
+        let add = |next: &mut Next<'_>| {
+            sites.into_iter().map(|(id, days)| next.add_site(id, days, now_ms)).collect()
+        };
+        self.change(add).map(|(added, _)| added)
+    }
+
+    /// Makes a generation that differs in nothing but the keys that seal it: after a key may have been seen, or to try
+    /// again to destroy what could not be destroyed. No data is written again.
+    ///
+    /// # Errors
+    /// As [`Self::change`].
+    pub(crate) fn rotate(&self) -> Result<Published> {
+        self.change(|_| Ok(())).map(|((), published)| published)
+    }
+
+    /// Adds a mirror for as long as the keyring is open, by publishing a generation to all of them; later opens must name
+    /// it. There must be nothing at its path.
+    ///
+    /// # Errors
+    /// [`Error::Exists`]; [`crate::InputError::Option`] if it is a mirror already; and as [`Self::change`].
+    pub(crate) fn add_mirror(&self, path: &Path) -> Result<Published> {
+        let mut writer = self.writer.lock();
+        if writer.mirrors.iter().any(|mirror| mirror == path) {
+            return refuse("mirror", "it is one already");
+        }
+        let exists = self.env.disk.exists(path);
+        if exists.map_err(|e| Error::io("look for a keyring at", path, e))? {
+            return Err(Error::Exists(PathBuf::from(path)));
+        }
+        writer.mirrors.push(path.to_owned());
+        let published = self.change_as(&mut writer, |_| Ok(()));
+        if published.is_err() {
+            writer.mirrors.pop();
+            // Left there, it would be in the way of the next attempt.
+            let _ = self.env.disk.remove(path);
+        }
+        published.map(|((), published)| published)
+    }
+}

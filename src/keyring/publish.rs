@@ -1,0 +1,113 @@
+//! How a generation is published, and how the older ones are put beyond reach.
+//!
+//! # Why no older copy opens after a change
+//!
+//! Every generation has a version of the provider's key of its own. The provider made that version *for this store*, durably,
+//! before anything was sealed under it. So whatever copies exist — in a mirror, beside one, half written and left by a crash, or
+//! in a backup of any of them — each was sealed under a version that the provider itself lists for this store. When a
+//! generation stands in every mirror, all versions below its own are destroyed; there is no list to keep that
+//! a crash could lose.
+//!
+//! A version above the one in use is left alone by an open: it belongs to an attempt that did not end, or the keyring that was
+//! opened is an older one, put in place by mistake, and then the newer must not be destroyed. The next
+//! generation has a higher version than either and takes both with it.
+//!
+//! # Why a crash leaves a whole generation
+//!
+//! Until the last mirror is written and read back, the version before is alive, and so is the new one; the mirrors
+//! hold one or the other, each whole. After that every mirror holds the new one. Nothing is destroyed in between.
+
+use std::collections::BTreeSet;
+
+use super::mirrors::{self, Sealed};
+use super::provider::Wrapped;
+use super::state::State;
+use super::status::VersionEnd;
+use super::{Keyring, Writer, draw, file};
+use crate::error::{Damage, Error, Result};
+use crate::ids::StoreId;
+use crate::{DataKey, Destruction, KeyProvider};
+
+/// Seals a generation under a data key and a provider's version of its own, and writes it to all mirrors, one after
+/// the other. What it was sealed as is noted before the first byte is written, for a failed attempt must be destroyed too.
+pub(super) fn publish(keyring: &Keyring, writer: &mut Writer, state: &State) -> Result<()> {
+    let provider = &*keyring.provider;
+    let (store, generation) = (state.store_id, state.generation);
+    writer.tried = generation;
+    let version = provider.new_version(&store)?;
+    if provider.indestructible().is_none() && version <= writer.sealed.version {
+        // It would be destroyed with the generation before, or that one would live on with it.
+        let damage = Damage::Malformed("key version: the provider made one that is not new");
+        return Err(Error::corrupt("key provider", 0, damage));
+    }
+    let data_key = DataKey::take(&mut draw(&*keyring.env.random)?);
+    let aad = file::binding(&store, generation, provider.kind());
+    let wrapped = Wrapped { version, bytes: provider.wrap(version, &data_key, &aad)? };
+    let nonce = draw(&*keyring.env.random)?;
+    let bytes = file::encode(state, provider.kind(), &wrapped, &data_key, &nonce)?;
+    let sealed = Sealed { store, generation, version, wrapped: wrapped.bytes };
+    let written =
+        writer.mirrors.iter().try_for_each(|path| mirrors::write(&keyring.env, path, &bytes));
+    match written {
+        Ok(()) => {
+            let before = std::mem::replace(&mut writer.sealed, sealed);
+            writer.older.push(before);
+            writer.state_bytes = bytes.len() as u64;
+            Ok(())
+        }
+        Err(e) => {
+            writer.older.push(sealed);
+            Err(e)
+        }
+    }
+}
+
+/// Destroys every version older than the one in use, and proves that the copies sealed under them are dead. An error does not
+/// undo a change that was published: it is told here, and tried again the next time.
+pub(super) fn destroy_older(provider: &dyn KeyProvider, writer: &mut Writer) -> Vec<VersionEnd> {
+    let current = writer.sealed.version;
+    if let Some(why) = provider.indestructible() {
+        writer.older.clear();
+        let destruction = Ok(Destruction::Impossible { why });
+        return vec![VersionEnd { version: current, destruction, proven: false }];
+    }
+    let mut versions: BTreeSet<u32> = writer.older.iter().map(|copy| copy.version).collect();
+    versions.append(&mut writer.alive.clone());
+    // When it does not answer, those that are known are still tried; it will be asked again.
+    versions.extend(provider.versions(&writer.sealed.store).unwrap_or_default());
+    versions.retain(|version| *version < current);
+    let ends: Vec<_> = versions.into_iter().map(|v| destroy(provider, &writer.older, v)).collect();
+    let alive = ends.iter().filter(|end| !end.is_destroyed());
+    writer.alive = alive.map(|end| end.version).collect();
+    let alive = &writer.alive;
+    writer.older.retain(|copy| copy.version > current || alive.contains(&copy.version));
+    ends
+}
+
+fn destroy(provider: &dyn KeyProvider, older: &[Sealed], version: u32) -> VersionEnd {
+    let mut destruction = provider.destroy(version).map_err(|e| e.to_string());
+    let mut copies = older.iter().filter(|copy| copy.version == version).peekable();
+    let known = copies.peek().is_some();
+    let opens = copies.any(|copy| copy.opens(provider));
+    if opens && matches!(destruction, Ok(Destruction::Destroyed { .. })) {
+        destruction = Err("the provider says so, but an older copy still opens".to_owned());
+    }
+    let proven = known && matches!(destruction, Ok(Destruction::Destroyed { .. }));
+    VersionEnd { version, destruction, proven }
+}
+
+impl Sealed {
+    /// Whether the provider still unwraps it. What cannot be told is taken for yes.
+    pub(super) fn opens(&self, provider: &dyn KeyProvider) -> bool {
+        let aad = file::binding(&self.store, self.generation, provider.kind());
+        !matches!(
+            provider.unwrap_key(self.version, &self.wrapped, &aad),
+            Err(Error::MissingKeyVersion(_) | Error::WrongKey(_))
+        )
+    }
+
+    /// Of a keyring that has not been written yet.
+    pub(super) fn nothing(store: StoreId) -> Self {
+        Self { store, generation: 0, version: 0, wrapped: Vec::new() }
+    }
+}

@@ -1,0 +1,221 @@
+//! The text of a key file: a first line, then slots of one size. No input or output.
+//!
+//! A slot may be torn by a crash, for it is written in place. What still can be told of a torn slot is the number it
+//! begins with, if those digits made it to the disk; so it can be destroyed by its number like any other.
+
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::crypto::Key;
+use crate::error::{Damage, Error, Result};
+use crate::format::header::unsupported;
+use crate::ids::{FileId, StoreId};
+
+/// Most versions in a key file: one a store is in use, and older ones are kept only until they are destroyed.
+pub(crate) const KEY_VERSIONS_MAX: usize = 1_024;
+
+const FIRST: &str = "reelvault key file ";
+const TEXT_VERSION: &str = "1";
+pub(super) const FIRST_LINE: &str = "reelvault key file 1\n";
+pub(super) const SLOT_BYTES: usize = CHECKED_BYTES + 8 + 1;
+const VERSION_DIGITS: usize = 10;
+const STORE_AT: usize = VERSION_DIGITS + 1;
+const KEY_AT: usize = STORE_AT + 32 + 1;
+/// The part of a slot before its checksum.
+const CHECKED_BYTES: usize = KEY_AT + 2 * Key::BYTES + 1;
+const _: () = assert!(SLOT_BYTES == 118 && CHECKED_BYTES == 109);
+/// Largest key file in bytes: it bounds what is read on the word of a path.
+pub(super) const KEY_FILE_BYTES_MAX: usize = FIRST_LINE.len() + KEY_VERSIONS_MAX * SLOT_BYTES;
+
+/// What stands in a slot.
+pub(super) enum Slot {
+    Live {
+        version: u32,
+        store: StoreId,
+        key: Key,
+    },
+    Destroyed,
+    /// A wrong checksum or form: torn, or rot. Number and store, as far as they can be told; number 0 is a
+    /// destruction that was torn.
+    Torn {
+        version: Option<u32>,
+        store: Option<StoreId>,
+    },
+}
+
+/// The slots of a key file.
+pub(super) struct Slots(pub(super) Vec<Slot>);
+
+/// Where a slot stands in its file.
+pub(super) fn offset(slot: usize) -> u64 {
+    (FIRST_LINE.len() + slot * SLOT_BYTES) as u64
+}
+
+impl Slots {
+    pub(super) fn parse(name: &str, text: &[u8]) -> Result<Self> {
+        let line = text.iter().position(|b| *b == b'\n');
+        let first = text.get(..line.unwrap_or(text.len())).unwrap_or_default();
+        let Some(found) = first.strip_prefix(FIRST.as_bytes()) else {
+            return Err(Error::corrupt(name, 0, Damage::Foreign));
+        };
+        if line.is_none() {
+            return Err(Error::corrupt(name, 0, Damage::Truncated));
+        }
+        if found != TEXT_VERSION.as_bytes() {
+            let malformed =
+                || Error::corrupt(name, 0, Damage::Malformed("version of the key file"));
+            let found = std::str::from_utf8(found).ok().and_then(|text| text.parse::<u32>().ok());
+            let found = found.ok_or_else(malformed)?;
+            return Err(unsupported(name, "version of the key file", found.into()));
+        }
+        let rest = text.get(FIRST_LINE.len()..).unwrap_or_default();
+        Ok(Self(rest.chunks(SLOT_BYTES).map(Slot::parse).collect()))
+    }
+
+    /// The key of a version.
+    ///
+    /// # Errors
+    /// [`Error::MissingKeyVersion`]; [`Error::Corrupt`] if the slot that should hold it is torn.
+    pub(super) fn key(&self, name: &str, version: u32) -> Result<&Key> {
+        let live = self.0.iter().find_map(|slot| match slot {
+            Slot::Live { version: held, key, .. } if *held == version => Some(key),
+            _ => None,
+        });
+        live.ok_or_else(|| match self.0.iter().position(|slot| slot.number() == Some(version)) {
+            Some(torn) => Error::corrupt(name, offset(torn), Damage::Rot),
+            None => Error::MissingKeyVersion(version),
+        })
+    }
+
+    /// The versions of a store, rising, torn ones too.
+    pub(super) fn versions(&self, of: &StoreId) -> Vec<u32> {
+        let mut versions: Vec<u32> = self
+            .0
+            .iter()
+            .filter_map(|slot| match slot {
+                Slot::Live { version, store, .. } if store == of => Some(*version),
+                Slot::Torn { version: Some(version), store: Some(store) } if store == of => {
+                    Some(*version)
+                }
+                _ => None,
+            })
+            .filter(|version| *version != 0)
+            .collect();
+        versions.sort_unstable();
+        versions.dedup();
+        versions
+    }
+
+    /// The number for a new version: above all that are there.
+    pub(super) fn next_version(&self) -> Option<u32> {
+        let live = |slot: &Slot| match slot {
+            Slot::Live { version, .. } => Some(*version),
+            _ => None,
+        };
+        let highest = self.0.iter().filter_map(live).max().unwrap_or(0);
+        // A torn number counts, so that it is not given again; but not one that rot made far too high.
+        let plausible = highest.saturating_add(KEY_VERSIONS_MAX as u32);
+        let torn = self.0.iter().filter_map(Slot::number).filter(|n| *n <= plausible).max();
+        highest.max(torn.unwrap_or(0)).checked_add(1)
+    }
+
+    /// Where a new version goes; nothing if the file is full.
+    pub(super) fn free(&self) -> Option<usize> {
+        let destroyed = self.0.iter().position(Slot::is_free);
+        // A torn slot at the end of the file may be cut short; it is not counted as one to append after.
+        destroyed.or_else(|| (self.0.len() < KEY_VERSIONS_MAX).then_some(self.0.len()))
+    }
+
+    /// The slots to overwrite when a version is destroyed: its own, and all that are destroyed already.
+    pub(super) fn to_overwrite(&self, version: u32) -> Vec<usize> {
+        let gone = |slot: &Slot| slot.is_free() || slot.number() == Some(version);
+        (0..self.0.len()).filter(|i| self.0.get(*i).is_some_and(gone)).collect()
+    }
+}
+
+impl Slot {
+    fn number(&self) -> Option<u32> {
+        match self {
+            Self::Live { version, .. } => Some(*version),
+            Self::Destroyed => None,
+            Self::Torn { version, .. } => *version,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        matches!(self, Self::Destroyed | Self::Torn { version: Some(0), .. })
+    }
+
+    fn parse(line: &[u8]) -> Self {
+        let field = |from: usize, len: usize| line.get(from..from + len).unwrap_or_default();
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        let digits = field(0, VERSION_DIGITS);
+        let version = match digits.len() == VERSION_DIGITS && digits.iter().all(u8::is_ascii_digit)
+        {
+            true => text(digits).parse::<u32>().ok(),
+            // The file grew, and what it grew by never came.
+            false => line.iter().all(|b| *b == 0).then_some(0),
+        };
+        let store = FileId::parse(text(field(STORE_AT, 32))).map(|id| StoreId(id.0));
+        let crc = format!("{:08x}\n", crc32fast::hash(field(0, CHECKED_BYTES)));
+        let spaces = [STORE_AT - 1, KEY_AT - 1, CHECKED_BYTES - 1];
+        let well_formed = line.len() == SLOT_BYTES
+            && field(CHECKED_BYTES, 9) == crc.as_bytes()
+            && spaces.iter().all(|at| line.get(*at) == Some(&b' '));
+        let key = hexadecimal(field(KEY_AT, 2 * Key::BYTES));
+        match (version, store, key) {
+            (Some(0), _, Some(key)) if well_formed && *key.expose() == [0; Key::BYTES] => {
+                Self::Destroyed
+            }
+            (Some(version), Some(store), Some(key)) if well_formed && version > 0 => {
+                Self::Live { version, store, key }
+            }
+            _ => Self::Torn { version, store },
+        }
+    }
+}
+
+/// The line of a version.
+pub(super) fn live_line(version: u32, store: &StoreId, key: &Key) -> Zeroizing<Vec<u8>> {
+    line(version, store, key.expose())
+}
+
+/// The line of a slot that is destroyed.
+pub(super) fn destroyed_line() -> Zeroizing<Vec<u8>> {
+    line(0, &StoreId([0; 16]), &[0; Key::BYTES])
+}
+
+fn line(version: u32, store: &StoreId, key: &[u8; Key::BYTES]) -> Zeroizing<Vec<u8>> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // Room for all of it at once: growing would leave a key in freed memory.
+    let mut line = Zeroizing::new(Vec::with_capacity(SLOT_BYTES));
+    line.extend_from_slice(format!("{version:010} {store} ").as_bytes());
+    for byte in key {
+        line.push(DIGITS[usize::from(byte >> 4)]);
+        line.push(DIGITS[usize::from(byte & 15)]);
+    }
+    line.push(b' ');
+    let crc = crc32fast::hash(&line);
+    line.extend_from_slice(format!("{crc:08x}\n").as_bytes());
+    line
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<Key> {
+    if digits.len() != 2 * Key::BYTES {
+        return None;
+    }
+    let mut bytes = [0; Key::BYTES];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let value = |d: u8| match d {
+            b'0'..=b'9' => Some(d - b'0'),
+            b'a'..=b'f' => Some(d - b'a' + 10),
+            _ => None,
+        };
+        let both = value(pair[0]).zip(value(pair[1]));
+        let Some((high, low)) = both else {
+            bytes.zeroize();
+            return None;
+        };
+        *byte = high << 4 | low;
+    }
+    Some(Key::take(&mut bytes))
+}

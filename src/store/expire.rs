@@ -1,0 +1,201 @@
+//! Retention: a day passes, its segments are dropped whole, and its leaf leaves the keyring.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::error::{Error, Result};
+use crate::format::manifest::SegmentEntry;
+use crate::ids::{FileId, HoldId, day_of};
+use crate::retention::clock::ClockDoubt;
+use crate::retention::record::{Certificate, Deed};
+use crate::segment::writer::{SEGMENT_DIR, segment_name};
+
+use super::Store;
+use super::state::{Inner, SegmentInfo};
+
+/// How retention is to be run by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retention {
+    now_ms: Option<u64>,
+    dry_run: bool,
+    trust_clock: bool,
+}
+
+impl Retention {
+    /// By the clock, as far as it is believed.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// As if it were this time, Unix milliseconds. For tests: a time in the future deletes early, and for good.
+    #[must_use]
+    pub fn now_ms(mut self, ms: u64) -> Self {
+        self.now_ms = Some(ms);
+        self
+    }
+
+    /// Only tells what would be deleted.
+    #[must_use]
+    pub fn dry_run(mut self) -> Self {
+        self.dry_run = true;
+        self
+    }
+
+    /// Believes the clock, though it is further ahead than what was seen of it explains: somebody has looked.
+    #[must_use]
+    pub fn trust_clock(mut self) -> Self {
+        self.trust_clock = true;
+        self
+    }
+}
+
+/// What retention deleted, or would delete.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expiry {
+    /// What was to be kept until this day or an earlier one is gone; in days since 1970-01-01 UTC.
+    pub day: u32,
+    /// Segments that were dropped.
+    pub segments: usize,
+    /// Sessions in them, and in journals.
+    pub sessions: u64,
+    /// Bytes that they took on disk.
+    pub bytes: u64,
+    /// The certificate, if a day has passed since the last one.
+    pub certificate: Option<Certificate>,
+    /// Why it went by an earlier time than the clock's.
+    pub doubt: Option<ClockDoubt>,
+}
+
+impl Store {
+    /// Deletes what was to be kept until today or an earlier day: drops its segments whole and punctures its days in the
+    /// keyring, so that no copy of them opens any more. An open store does this by itself when a day begins; this
+    /// is for those who want to see it.
+    ///
+    /// # Errors
+    /// What the key provider and the disk answer. On a full disk it works too, and frees it.
+    pub fn retention(&self, how: &Retention) -> Result<Expiry> {
+        let inner = &self.inner.inner;
+        inner.check_writable()?;
+        if how.trust_clock {
+            inner.watch.believe(&*inner.env.clock);
+        }
+        let (believed_ms, doubt) = inner.watch.now(&*inner.env.clock);
+        let today = day_of(how.now_ms.unwrap_or(believed_ms));
+        let doubt = doubt.filter(|_| how.now_ms.is_none());
+        let mut expiry =
+            if how.dry_run { inner.would_expire(today) } else { inner.expire(today)? };
+        expiry.doubt = doubt;
+        Ok(expiry)
+    }
+}
+
+impl Inner {
+    fn expired_segments(&self, today: u32) -> Vec<Arc<SegmentInfo>> {
+        let all = self.catalog.snapshot();
+        let all = all.iter().flat_map(|days| days.values().flatten());
+        // A hold that the keyring does not know has ended, or was never put in place: a crash came between.
+        let ended = |s: &SegmentEntry| s.is_hold() && self.keyring.hold(&HoldId(s.id.0)).is_none();
+        all.filter(|s| s.entry.has_expired(today) || ended(&s.entry)).cloned().collect()
+    }
+
+    fn would_expire(&self, today: u32) -> Expiry {
+        let segments = self.expired_segments(today);
+        let archived: u64 = segments.iter().map(|s| u64::from(s.entry.sessions)).sum();
+        let live = |shard: &super::state::Shard| {
+            let state = shard.state.lock();
+            state.table.iter().filter(|(_, l)| l.stamp.expiry_day() <= today).count() as u64
+        };
+        Expiry {
+            day: today,
+            segments: segments.len(),
+            sessions: archived + self.shards.iter().map(live).sum::<u64>(),
+            bytes: segments.iter().map(|s| s.entry.bytes).sum(),
+            ..Expiry::default()
+        }
+    }
+
+    /// Deletes what was to be kept until `today` or an earlier day.
+    ///
+    /// First the keyring, so that from then on nothing of it can be read anywhere; then the manifest; then the
+    /// files. After a crash in between, the next round finds segments whose day has passed, and goes on. Where
+    /// the disk is too full even for the keyring, the files go first: a segment that is missing on or after its day is no damage.
+    pub(super) fn expire(self: &Arc<Self>, today: u32) -> Result<Expiry> {
+        let _expiring = self.expiring.lock();
+        let mut expiry = self.would_expire(today);
+        if self.keyring.expired_through().is_none_or(|day| day < today) {
+            self.renew_holds(today)?;
+            let commit = || {
+                self.commit(|next| {
+                    next.expire_through(today);
+                    Ok(((), Deed::Expired { through: today }))
+                })
+            };
+            let committed = match commit() {
+                Err(Error::DiskFull { .. }) => {
+                    self.unlink(&self.expired_segments(today))?;
+                    commit()
+                }
+                outcome => outcome,
+            };
+            expiry.certificate = Some(committed?.1);
+        }
+        for shard in &self.shards {
+            let mut state = shard.state.lock();
+            state.epoch += 1;
+            state.table.remove_expired(today);
+        }
+        self.drop_segments(&self.expired_segments(today))?;
+        self.retention_day.store(today, Relaxed);
+        Ok(expiry)
+    }
+
+    /// Takes segments out of the manifest and the catalog, and unlinks their files.
+    pub(super) fn drop_segments(&self, segments: &[Arc<SegmentInfo>]) -> Result<()> {
+        if segments.is_empty() {
+            return Ok(());
+        }
+        let ids: HashSet<FileId> = segments.iter().map(|s| s.entry.id).collect();
+        self.catalog.remove(&ids);
+        self.with_space(|| self.manifest.publish(|m| m.segments.retain(|s| !ids.contains(&s.id))))?;
+        self.unlink(segments)
+    }
+
+    pub(super) fn unlink(&self, segments: &[Arc<SegmentInfo>]) -> Result<()> {
+        let folder = self.dir.join(SEGMENT_DIR);
+        for segment in segments {
+            let id = segment.entry.id;
+            // An open file would keep its space.
+            self.segments.forget(id);
+            let path = self.dir.join(segment_name(id));
+            match self.env.disk.remove(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("removing the segment", path, e));
+                }
+                _ => {}
+            }
+        }
+        self.env.disk.sync_dir(&folder).map_err(|e| Error::io("syncing the segments", folder, e))
+    }
+
+    /// When a day begins, deletes what was kept until then. In an open store this runs by itself.
+    pub(super) fn expire_by_clock(self: &Arc<Self>) -> Result<()> {
+        let (now_ms, doubt) = self.watch.now(&*self.env.clock);
+        *self.clock_doubt.lock() = doubt;
+        let today = day_of(now_ms);
+        if self.retention_day.load(Relaxed) >= today {
+            return Ok(());
+        }
+        // The manifest remembers the time, so that the next process knows how far its clock may have gone on.
+        self.manifest.publish(|_| {})?;
+        self.expire(today).map(drop)
+    }
+}
+
+impl SegmentEntry {
+    /// Whether its sessions were to be kept until this day or an earlier one. A hold ends by itself, never by a day.
+    pub(crate) fn has_expired(&self, today: u32) -> bool {
+        self.expiry_day().is_some_and(|day| day <= today)
+    }
+}

@@ -1,0 +1,304 @@
+//! Holds: a session that is to be kept beyond its retention is copied into a segment of its own, sealed under a key of its
+//! own, so that its hold can end like everything else: by forgetting a key.
+
+use std::sync::Arc;
+
+use crate::crypto::{Key, Nonce};
+use crate::error::{Error, InputError, Result};
+use crate::format::identity::SealedIdentity;
+use crate::format::manifest::SegmentEntry;
+use crate::format::segment::{ChunkEntry, SessionEntry};
+use crate::ids::{FileId, HoldId, SessionId, day_of};
+use crate::keyring::{Hold, Kept, draw};
+use crate::retention::record::{Certificate, Deed, HOLD_REASON_BYTES_MAX};
+use crate::segment::writer::{SEGMENT_DIR, SegmentClass, SegmentWriter, SessionBlocks};
+use crate::seqset::SeqSet;
+
+use super::find::{Looked, Parts};
+use super::state::{Inner, SegmentInfo};
+use super::{Replay, Site, Store};
+
+/// A session that is held.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HoldInfo {
+    /// The session.
+    pub session: SessionId,
+    /// When it started, Unix milliseconds.
+    pub start_ms: u64,
+    /// When it was put on hold, Unix milliseconds.
+    pub since_ms: u64,
+    /// Why.
+    pub reason: String,
+    /// The first day on which it would no longer be kept without the hold, in days since 1970-01-01 UTC.
+    pub expiry_day: u32,
+}
+
+// Ids and reasons must not reach a log through `{:?}`.
+impl std::fmt::Debug for HoldInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HoldInfo").field("since_ms", &self.since_ms).finish_non_exhaustive()
+    }
+}
+
+impl Site {
+    /// Holds a session: it is kept beyond its retention until it is released. Why is told to whoever lists the holds.
+    ///
+    /// Chunks that arrive later are held too: the copy is renewed before the original expires.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSession`], [`Error::Erased`], [`Error::Expired`]; [`InputError::Option`] if it is held already, or the
+    /// reason is empty or longer than [`HOLD_REASON_BYTES_MAX`]; what the key provider and the disk answer.
+    pub fn hold(&self, id: &SessionId, reason: &str) -> Result<Certificate> {
+        self.inner.check_writable()?;
+        let refuse = |why| Err(InputError::Option { name: "hold", why }.into());
+        if reason.is_empty() || reason.len() > HOLD_REASON_BYTES_MAX {
+            return refuse("a reason of 1 to 1,024 bytes");
+        }
+        // Retention would take the copy for a hold that has ended, as long as the keyring does not know it.
+        let _expiring = self.inner.expiring.lock();
+        let parts = self.find(id, None)?;
+        let (site, session) = (self.site.handle(), parts.stamp.tag);
+        if self.inner.keyring.hold_of(&site, &session).is_some() {
+            return refuse("the session is held already");
+        }
+        let since_ms = self.inner.env.clock.now_ms();
+        self.put_hold(id, &parts, reason, since_ms, None, Deed::Held { site, session })
+    }
+
+    /// Ends a hold. If the session's retention has passed meanwhile, it is gone, here and in every copy.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSession`] if it is not held; what the key provider and the disk answer.
+    pub fn release(&self, id: &SessionId) -> Result<Certificate> {
+        self.inner.check_writable()?;
+        let _expiring = self.inner.expiring.lock();
+        let site = self.site.handle();
+        let tags = (0..super::find::ATTEMPTS_MAX).map(|n| self.site.session_tag(id, n));
+        let hold = tags.filter_map(|tag| self.inner.keyring.hold_of(&site, &tag)).next();
+        let hold = hold.ok_or(Error::UnknownSession)?;
+        let ((), certificate) = self.inner.commit(|next| {
+            next.remove_hold(&hold.id);
+            Ok(((), Deed::Released { site, session: hold.tag }))
+        })?;
+        self.inner.drop_holds([hold.id])?;
+        Ok(certificate)
+    }
+
+    /// The sessions of this site that are held, by start.
+    ///
+    /// # Errors
+    /// Damage, and errors of the system.
+    pub fn holds(&self) -> Result<Vec<HoldInfo>> {
+        let mut holds = Vec::new();
+        for hold in self.inner.keyring.holds_of(&self.site.handle()) {
+            holds.push(HoldInfo {
+                session: self.held_id(&hold)?,
+                start_ms: hold.start_ms,
+                since_ms: hold.created_ms,
+                reason: hold.reason.to_string(),
+                expiry_day: hold.expiry_day(),
+            });
+        }
+        holds.sort_by_key(|hold| hold.start_ms);
+        Ok(holds)
+    }
+
+    /// The id of a held session, out of the copy of its hold.
+    fn held_id(&self, hold: &Hold) -> Result<SessionId> {
+        let found = self.inner.segment_of_hold(hold).map(|segment| {
+            let keys = self.hold_keys(hold)?;
+            let tag = hold.tag;
+            let found = self.inner.segments.at_place(&segment.entry, &keys, tag.place())?;
+            Ok::<_, Error>(found.into_iter().find(|f| f.entry().tag == tag))
+        });
+        let lost = || SessionId::lost(hold.tag);
+        let Some(found) = found.transpose().map_err(|e| self.name(e))?.flatten() else {
+            return Ok(lost());
+        };
+        let keys = self.inner.keyring.session_keys(&self.site, &hold.tag, Kept::Held(&hold.key))?;
+        let identity = found.entry().identity.as_ref();
+        let identity =
+            identity.and_then(|i| i.open(self.site.handle(), hold.tag, keys.cipher()).ok());
+        Ok(identity.and_then(|i| SessionId::new(&i.session).ok()).unwrap_or_else(lost))
+    }
+
+    /// Writes the copy, and lets the keyring know of the hold; `instead_of` is the hold that it renews.
+    fn put_hold(
+        &self,
+        id: &SessionId,
+        parts: &Parts,
+        reason: &str,
+        since_ms: u64,
+        instead_of: Option<&Hold>,
+        deed: Deed,
+    ) -> Result<Certificate> {
+        let random = &*self.inner.env.random;
+        let stamp = &parts.stamp;
+        let mut hold = Hold {
+            id: HoldId(draw(random)?),
+            site: self.site.handle(),
+            tag: stamp.tag,
+            visitor: stamp.visitor,
+            start_ms: stamp.start_ms,
+            retention_days: stamp.retention_days,
+            created_ms: since_ms,
+            chunks: 0,
+            key: Key::take(&mut draw(random)?),
+            reason: reason.into(),
+        };
+        let (entry, chunks) = self.write_copy(id, parts, &hold)?;
+        hold.chunks = chunks;
+        let inner = &*self.inner;
+        inner.manifest.publish(|m| m.segments.push(entry))?;
+        inner.catalog.add(vec![SegmentInfo::new(entry, None)]);
+        let hold = Arc::new(hold);
+        let committed = inner.commit(|next| {
+            if let Some(old) = instead_of {
+                next.remove_hold(&old.id);
+            }
+            next.add_hold(Arc::clone(&hold))?;
+            Ok(((), deed.clone()))
+        });
+        match committed {
+            Ok(((), certificate)) => {
+                inner.drop_holds(instead_of.iter().map(|old| old.id))?;
+                Ok(certificate)
+            }
+            Err(e) => {
+                // Without its key nobody can open it.
+                let _ = inner.drop_holds([hold.id]);
+                Err(e)
+            }
+        }
+    }
+
+    /// Copies a session into a segment of its own; returns it and its number of chunks.
+    fn write_copy(
+        &self,
+        id: &SessionId,
+        parts: &Parts,
+        hold: &Hold,
+    ) -> Result<(SegmentEntry, u32)> {
+        let inner = &*self.inner;
+        let (handle, stamp) = (self.site.handle(), &parts.stamp);
+        let old = self.keys(parts)?;
+        let keys = inner.keyring.session_keys(&self.site, &stamp.tag, Kept::Held(&hold.key))?;
+        let mut nonce = Nonce::default();
+        inner.fill_random(&mut nonce)?;
+        let identity = stamp.identity.as_ref();
+        let identity = identity.and_then(|i| i.open(handle, stamp.tag, old.cipher()).ok());
+        let identity =
+            identity.map(|i| SealedIdentity::seal(&i, handle, stamp.tag, keys.cipher(), nonce));
+        let class = SegmentClass {
+            shard: inner.shard(handle).index,
+            retention_days: 0,
+            day: day_of(stamp.start_ms),
+        };
+        let level = inner.options.archive_level;
+        let (copy, suite) = (FileId(hold.id.0), inner.keyring.suite());
+        let mut work = inner.archiver.lock();
+        let buffers = &mut work.segment;
+        let mut writer =
+            SegmentWriter::create(&inner.env, &inner.dir, copy, class, suite, level, buffers)?;
+        let mut blocks = SessionBlocks::new(SessionEntry {
+            tag: stamp.tag,
+            visitor: stamp.visitor,
+            commitment: *keys.commitment(),
+            attempt: stamp.attempt,
+            kind: stamp.kind,
+            start_ms: stamp.start_ms,
+            first_ms: u64::MAX,
+            last_ms: 0,
+            events: 0,
+            seqs: SeqSet::default(),
+            identity,
+            offset: 0,
+            blocks: Box::default(),
+        });
+        let mut chunks = 0;
+        let mut replay = Replay::new(self, id, parts, (0, 0))?;
+        while let Some(chunk) = replay.next_chunk()? {
+            let entry = ChunkEntry {
+                seq: chunk.seq as u32,
+                first_ms: chunk.first_ms,
+                last_ms: chunk.last_ms,
+                raw_bytes: chunk.events.len() as u32,
+                events: memchr::memchr_iter(b'\n', chunk.events).count() as u32,
+                snapshots: chunk.snapshots.clone(),
+            };
+            writer.chunk(handle, &mut blocks, keys.cipher(), entry, |raw| {
+                raw.extend_from_slice(chunk.events);
+                Ok(())
+            })?;
+            chunks += 1;
+        }
+        writer.end_session(handle, blocks, keys.cipher())?;
+        let of_hold = self.hold_keys(hold)?;
+        writer.end_site(handle, &of_hold.index)?;
+        let entry = writer.finish(&of_hold.directory)?;
+        let folder = inner.dir.join(SEGMENT_DIR);
+        let synced = inner.env.disk.sync_dir(&folder);
+        synced.map_err(|e| Error::io("syncing the segments", folder, e))?;
+        Ok((entry, chunks))
+    }
+}
+
+impl Store {
+    /// The sessions that are held at all sites, with their sites.
+    ///
+    /// # Errors
+    /// Damage, and errors of the system.
+    pub fn holds(&self) -> Result<Vec<(crate::SiteId, HoldInfo)>> {
+        let mut all = Vec::new();
+        for info in self.sites() {
+            let holds = self.site(&info.id)?.holds()?;
+            all.extend(holds.into_iter().map(|hold| (info.id.clone(), hold)));
+        }
+        Ok(all)
+    }
+}
+
+impl Inner {
+    /// Whether a day has passed for good: its leaf is gone.
+    pub(super) fn has_passed(&self, day: u32) -> bool {
+        self.keyring.expired_through().is_some_and(|last| day <= last)
+    }
+
+    pub(super) fn segment_of_hold(&self, hold: &Hold) -> Option<Arc<SegmentInfo>> {
+        let all = self.catalog.snapshot();
+        let of_day = all.iter().filter_map(|days| days.get(&day_of(hold.start_ms))).flatten();
+        of_day.into_iter().find(|s| s.entry.id.0 == hold.id.0).cloned()
+    }
+
+    /// Drops the copies of holds that have ended.
+    pub(super) fn drop_holds(&self, ids: impl IntoIterator<Item = HoldId>) -> Result<()> {
+        let ids: Vec<FileId> = ids.into_iter().map(|id| FileId(id.0)).collect();
+        let all = self.catalog.snapshot();
+        let all = all.iter().flat_map(|days| days.values().flatten());
+        let gone: Vec<_> = all.filter(|s| ids.contains(&s.entry.id)).cloned().collect();
+        self.drop_segments(&gone)
+    }
+}
+
+impl Inner {
+    /// Copies held sessions once more that have grown since, before their day passes.
+    pub(super) fn renew_holds(self: &Arc<Self>, today: u32) -> Result<()> {
+        for hold in self.keyring.holds() {
+            if hold.expiry_day() > today || self.has_passed(hold.expiry_day()) {
+                continue;
+            }
+            let Some(site) = self.keyring.site_by_handle(&hold.site) else { continue };
+            let site = Site { inner: Arc::clone(self), _open: None, site };
+            let Looked::Found(parts) = site.find_tag(hold.tag, Some(hold.start_ms))? else {
+                continue;
+            };
+            let info = site.describe(&parts)?;
+            if info.chunks > hold.chunks {
+                let deed = Deed::Held { site: hold.site, session: hold.tag };
+                let (reason, since) = (&*hold.reason, hold.created_ms);
+                site.put_hold(&info.id, &parts, reason, since, Some(&hold), deed)?;
+            }
+        }
+        Ok(())
+    }
+}

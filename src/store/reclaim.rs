@@ -1,0 +1,225 @@
+//! Giving back the space of erased sessions: a segment of which much was erased is written once more without them. The sealed
+//! bytes of the others are copied as they are; no block is opened.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::header::FILE_HEADER_BYTES;
+use crate::format::manifest::SegmentEntry;
+use crate::format::segment::{Directory, SessionEntry};
+use crate::ids::{FileId, SiteHandle};
+use crate::keyring::{Site, draw};
+use crate::segment::reader::SegmentKeys;
+use crate::segment::writer::{SEGMENT_DIR, SegmentClass, SegmentWriter};
+
+use super::Store;
+use super::replay::READ_BYTES_MAX;
+use super::state::{Inner, SegmentInfo};
+
+/// The share of a segment's bytes that must have been erased before it is written once more, unless told otherwise.
+pub const RECLAIM_SHARE: f64 = 0.5;
+
+/// What reclaiming gave back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reclaimed {
+    /// Segments that were looked at.
+    pub looked_at: usize,
+    /// Segments that were written once more, or dropped because nothing of them was left.
+    pub segments: usize,
+    /// Bytes given back.
+    pub bytes: u64,
+}
+
+/// What of a segment can still be read.
+struct Share {
+    kept_bytes: u64,
+    gone_bytes: u64,
+}
+
+impl Store {
+    /// Gives back the space of erased sessions, in segments of which at least this share was erased. An open store does so by itself
+    /// where it erases, from [`crate::Options::reclaim_share`] on; this looks at every segment.
+    ///
+    /// # Errors
+    /// Errors of the disk. Segments that are damaged are left alone.
+    pub fn reclaim(&self, share: f64) -> Result<Reclaimed> {
+        let inner = &*self.inner;
+        inner.check_writable()?;
+        let all = inner.catalog.snapshot();
+        let all = all.iter().flat_map(|days| days.values().flatten());
+        let segments: Vec<_> = all.filter(|s| !s.entry.is_hold()).cloned().collect();
+        inner.reclaim(&segments, share)
+    }
+}
+
+impl Inner {
+    /// Reclaims what was erased since the last round.
+    pub(super) fn reclaim_erased(&self) -> Result<()> {
+        let sites: Vec<SiteHandle> = self.erased_at.lock().drain().collect();
+        if sites.is_empty() {
+            return Ok(());
+        }
+        let all = self.catalog.snapshot();
+        let mut shards: Vec<u16> = sites.iter().map(|site| self.shard(*site).index).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let theirs = shards.iter().filter_map(|shard| all.get(usize::from(*shard)));
+        let theirs = theirs.flat_map(|days| days.values().flatten());
+        let segments: Vec<_> = theirs.filter(|s| !s.entry.is_hold()).cloned().collect();
+        self.reclaim(&segments, self.options.reclaim_share).map(drop)
+    }
+
+    fn reclaim(&self, segments: &[Arc<SegmentInfo>], share: f64) -> Result<Reclaimed> {
+        let mut reclaimed = Reclaimed { looked_at: segments.len(), ..Reclaimed::default() };
+        for segment in segments {
+            // Retention drops segments, too: one after the other.
+            let _expiring = self.expiring.lock();
+            if self.closed.load(std::sync::atomic::Ordering::Relaxed) {
+                break;
+            }
+            let outcome = self.share(&segment.entry).and_then(|of| {
+                let total = (of.kept_bytes + of.gone_bytes).max(1);
+                if of.gone_bytes == 0 || (of.gone_bytes as f64) < share * total as f64 {
+                    return Ok(None);
+                }
+                self.write_again(segment, of.kept_bytes > 0).map(Some)
+            });
+            match outcome {
+                Ok(Some(bytes)) => {
+                    reclaimed.segments += 1;
+                    reclaimed.bytes += segment.entry.bytes.saturating_sub(bytes);
+                }
+                Ok(None) => {}
+                // Its damage is told by whoever reads it; a segment whose day has passed is retention's.
+                Err(Error::Corrupt(_) | Error::Unsupported { .. }) => {}
+                Err(e) if e.is_gone() => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(reclaimed)
+    }
+
+    /// The keys of a site's index in a segment; `None` if the site was erased.
+    fn index_keys(&self, segment: &SegmentEntry, handle: &SiteHandle) -> Result<Option<OfSite>> {
+        let Some(site) = self.keyring.site_by_handle(handle) else { return Ok(None) };
+        let keys = self.segment_keys(&site, segment)?;
+        Ok(Some(OfSite { site, keys }))
+    }
+
+    fn share(&self, segment: &SegmentEntry) -> Result<Share> {
+        let mut share = Share { kept_bytes: 0, gone_bytes: 0 };
+        let mut from = FILE_HEADER_BYTES as u64;
+        for at in &self.directory_of(segment)?.sites {
+            let end = at.root_offset + u64::from(at.root_bytes);
+            match self.index_keys(segment, &at.site)? {
+                None => share.gone_bytes += end.saturating_sub(from),
+                Some(of) => self.each_session(segment, &of, |entry| {
+                    let gone = of.site.is_erased(&entry.tag);
+                    let bytes = if gone { &mut share.gone_bytes } else { &mut share.kept_bytes };
+                    *bytes += entry.stored_bytes();
+                    Ok(())
+                })?,
+            }
+            from = end;
+        }
+        Ok(share)
+    }
+
+    fn directory_of(&self, segment: &SegmentEntry) -> Result<Arc<Directory>> {
+        let cipher = self.directory_cipher(segment)?;
+        self.segments.directory(segment, &cipher)
+    }
+
+    fn each_session(
+        &self,
+        segment: &SegmentEntry,
+        of: &OfSite,
+        mut visit: impl FnMut(&SessionEntry) -> Result<()>,
+    ) -> Result<()> {
+        let Some(index) = self.segments.index(segment, &of.keys)? else { return Ok(()) };
+        for number in 0..index.root.pages.len() {
+            let page = self.segments.page(segment, &of.keys, &index, number)?;
+            page.iter().try_for_each(&mut visit)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a segment without what was erased in its place, or drops it where nothing is left. Returns the bytes of the new one.
+    fn write_again(&self, old: &Arc<SegmentInfo>, anything_left: bool) -> Result<u64> {
+        let shard = &self.shards[usize::from(old.entry.shard)];
+        let _archiving = shard.archiving.lock();
+        if !anything_left {
+            self.drop_segments(std::slice::from_ref(old))?;
+            return Ok(0);
+        }
+        let written = self.copy_kept(&old.entry)?;
+        let folder = self.dir.join(SEGMENT_DIR);
+        let synced = self.env.disk.sync_dir(&folder);
+        synced.map_err(|e| Error::io("syncing the segments", folder, e))?;
+        self.manifest.publish(|m| {
+            m.segments.retain(|s| s.id != old.entry.id);
+            m.segments.push(written);
+        })?;
+        let mut state = shard.state.lock();
+        state.epoch += 1;
+        self.catalog.remove(&[old.entry.id].into());
+        self.catalog.add(vec![SegmentInfo::new(written, None)]);
+        drop(state);
+        self.unlink(std::slice::from_ref(old))?;
+        Ok(written.bytes)
+    }
+
+    fn copy_kept(&self, old: &SegmentEntry) -> Result<SegmentEntry> {
+        let class =
+            SegmentClass { shard: old.shard, retention_days: old.retention_days, day: old.day };
+        let id = FileId(draw(&*self.env.random)?);
+        let level = self.options.archive_level;
+        let suite = self.keyring.suite();
+        let mut work = self.archiver.lock();
+        let buffers = &mut work.segment;
+        let mut writer =
+            SegmentWriter::create(&self.env, &self.dir, id, class, suite, level, buffers)?;
+        let directory = self.directory_of(old)?;
+        for at in &directory.sites {
+            let Some(of) = self.index_keys(old, &at.site)? else { continue };
+            let mut kept = 0;
+            self.each_session(old, &of, |entry| {
+                if of.site.is_erased(&entry.tag) {
+                    return Ok(());
+                }
+                kept += 1;
+                self.copy_session(old, entry, &mut writer)
+            })?;
+            if kept > 0 {
+                writer.end_site(at.site, &of.keys.index)?;
+            }
+        }
+        writer.finish(&*self.directory_cipher(old)?)
+    }
+
+    fn copy_session(
+        &self,
+        old: &SegmentEntry,
+        entry: &SessionEntry,
+        writer: &mut SegmentWriter<'_>,
+    ) -> Result<()> {
+        let (mut at, mut left) = (entry.offset, entry.stored_bytes());
+        let offset = writer.offset();
+        let mut bytes = Vec::new();
+        while left > 0 {
+            let len = left.min(READ_BYTES_MAX as u64);
+            bytes.clear();
+            self.segments.read(old, at, len as usize, &mut bytes)?;
+            writer.copy(&bytes)?;
+            (at, left) = (at + len, left - len);
+        }
+        writer.index_session(SessionEntry { offset, ..entry.clone() });
+        Ok(())
+    }
+}
+
+/// A site, and the keys of its index in one segment.
+struct OfSite {
+    site: Arc<Site>,
+    keys: SegmentKeys,
+}
