@@ -194,10 +194,7 @@ fn a_session_is_erased_while_it_is_recorded_and_stays_so() {
     world.record(&site, "live", 30);
     world.record(&site, "other", 30);
     let mut replay = site.replay(&session_id("live")).unwrap();
-    let erased = site.erase_sessions(
-        [session_id("live"), session_id("never was")],
-        Held::Refuse,
-    );
+    let erased = site.erase_sessions([session_id("live"), session_id("never was")], Held::Refuse);
     let erased = erased.unwrap();
     assert_eq!((erased.sessions, erased.unknown.len()), (1, 1));
     assert!(matches!(replay.next_chunk(), Err(Error::Erased)));
