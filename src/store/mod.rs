@@ -350,6 +350,12 @@ impl Site {
         self.site.id()
     }
 
+    /// The random name under which the site stands on disk and in the log of deletions.
+    #[must_use]
+    pub fn handle(&self) -> crate::SiteHandle {
+        self.site.handle()
+    }
+
     /// What is known of the site.
     #[must_use]
     pub fn info(&self) -> SiteInfo {
