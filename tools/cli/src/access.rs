@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use reelvault::env::Env;
-use reelvault::{Error, KeyFile, KeyProvider, Options, Passphrase, Recovery, Store};
+use reelvault::{Error, KeyFile, KeyProvider, Options, Passphrase, Recovery, Site, SiteId, Store};
 use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure, Run};
@@ -174,6 +174,11 @@ impl Access {
         Ok(Store::open(self.options(&self.provider()?))?)
     }
 
+    /// Opens the store for writing, without its own work in the background.
+    pub(crate) fn write_quietly(&self) -> Run<Store> {
+        Ok(Store::open(self.options(&self.provider()?).background(false))?)
+    }
+
     /// Makes the store, and a key file unless there is one.
     pub(crate) fn create(&self, shards: u16) -> Run<Store> {
         let made = match self.key_file().filter(|path| !path.exists()) {
@@ -213,4 +218,17 @@ impl Access {
         let mirrors = self.mirrors.iter().cloned();
         Options::new(&self.dir, mirrors, Arc::clone(provider)).recovery(self.recovery)
     }
+}
+
+/// One site of a store; one that was erased is told by its name.
+pub(crate) fn site(store: &Store, id: &SiteId) -> Run<Site> {
+    store.site(id).map_err(|e| match e {
+        Error::Erased => Failure::new(
+            Exit::Gone,
+            format!("the site {id} was erased"),
+            "That is final: nobody can read it any more, here or in any copy. The name may be \
+             given to a new site: reelvault site add SITE",
+        ),
+        e => e.into(),
+    })
 }

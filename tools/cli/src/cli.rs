@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::access::StoreArgs;
 use crate::commands::{
-    archive, bench, completions, export, import, init, man, replay, sessions, show, site, stats,
-    verify,
+    archive, bench, completions, deletions, erase, export, hold, import, init, keys, man, reclaim,
+    replay, retention, sessions, show, site, stats, verify,
 };
 
 const EXIT_CODES: &str = "\
@@ -13,12 +13,14 @@ Exit codes:
     0  done
     1  failed
     2  wrong usage
-    3  done in part: some input was refused
+    3  done in part: some input was refused, or the clock is doubted
    10  there is no store
    11  another process writes to the store
    12  the key or the keyring is wrong or missing
    13  damage was found
    14  the disk is full
+   15  erased or expired: nobody can read it any more
+   16  held: nothing was erased
   130  interrupted";
 
 const EXAMPLES: &str = "\
@@ -79,6 +81,30 @@ pub(crate) enum Command {
     /// Check that everything in the store is whole
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::Args),
+    /// Erase sessions, visitors or sites: here and in every copy
+    #[command(after_help = erase::EXAMPLES)]
+    Erase(erase::Args),
+    /// Delete what has been kept for as long as it was to be kept
+    #[command(after_help = retention::EXAMPLES)]
+    Retention(retention::Args),
+    /// Keep a session beyond its retention
+    #[command(after_help = hold::EXAMPLES)]
+    Hold(hold::HoldArgs),
+    /// End the hold of a session
+    #[command(after_help = hold::RELEASE_EXAMPLES)]
+    Release(hold::ReleaseArgs),
+    /// List the sessions that are held, and why
+    #[command(after_help = hold::LIST_EXAMPLES)]
+    Holds(hold::ListArgs),
+    /// List what was deleted, or print the certificate of a deletion
+    #[command(visible_alias = "erasures", after_help = deletions::EXAMPLES)]
+    Deletions(deletions::Args),
+    /// Look after the keyring: status, rotation, mirrors, cipher suite
+    #[command(after_help = keys::EXAMPLES)]
+    Keys(keys::Args),
+    /// Give back the space of erased sessions now
+    #[command(after_help = reclaim::EXAMPLES)]
+    Reclaim(reclaim::Args),
     /// Move everything from journals into segments now
     #[command(after_help = archive::EXAMPLES)]
     Archive(archive::Args),
@@ -106,6 +132,14 @@ impl Command {
             Self::Export(_) => "export",
             Self::Stats(_) => "stats",
             Self::Verify(_) => "verify",
+            Self::Erase(args) => args.name(),
+            Self::Retention(_) => "retention",
+            Self::Hold(_) => "hold",
+            Self::Release(_) => "release",
+            Self::Holds(_) => "holds",
+            Self::Deletions(_) => "deletions",
+            Self::Keys(args) => args.name(),
+            Self::Reclaim(_) => "reclaim",
             Self::Archive(_) => "archive",
             Self::Bench(_) => "bench",
             Self::Completions(_) => "completions",

@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     WrongKey = 12,
     Corrupt = 13,
     DiskFull = 14,
+    Gone = 15,
+    Held = 16,
     Interrupted = 130,
 }
 
@@ -35,6 +37,8 @@ impl Exit {
             Self::WrongKey => "wrong_key",
             Self::Corrupt => "corrupt",
             Self::DiskFull => "disk_full",
+            Self::Gone => "gone",
+            Self::Held => "held",
             Self::Interrupted => "interrupted",
         }
     }
@@ -93,6 +97,10 @@ impl Failure {
 const FULL: &str = "Make room on that disk, then run the command again. Nothing that was \
     acknowledged is lost, and reading works meanwhile.";
 
+const OTHER_TIME: &str = "The key file and the keyring are of different times. If the key file is an \
+    older copy, use the newest. If the keyring is an older copy, use the newest: the key of an \
+    older one is destroyed with every deletion, and then nobody can open it any more.";
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Told(tell(&error))
@@ -113,6 +121,9 @@ pub(crate) fn tell(error: &Error) -> Told {
             format!("the session has expired: it was kept until {}", human::day(*expiry_day))
         }
         Error::Erased => "the session was erased".to_owned(),
+        Error::Held { sessions: 1 } => {
+            "one of these sessions is held; nothing was erased".to_owned()
+        }
         _ => error.to_string(),
     };
     Told { exit, what, help: help.to_owned() }
@@ -146,12 +157,15 @@ fn exit_and_help(error: &Error) -> (Exit, &'static str) {
             "Check --key-file or the passphrase, and that --keyring names the mirrors of this \
              store. Nothing was changed.",
         ),
-        Error::MissingKeyVersion(_) => {
-            (Exit::WrongKey, "The key file is an older one. Use the newest copy of it.")
-        }
+        Error::MissingKeyVersion(_) => (Exit::WrongKey, OTHER_TIME),
         Error::Erased | Error::Expired { .. } => {
-            (Exit::Failed, "That is final: nobody can read it any more.")
+            (Exit::Gone, "That is final: nobody can read it any more, here or in any copy.")
         }
+        Error::Held { .. } => (
+            Exit::Held,
+            "See why with: reelvault holds SITE. To end a hold: reelvault release SITE SESSION. \
+             To erase held sessions too, repeat the command with --held.",
+        ),
         Error::Corrupt(c) => (Exit::Corrupt, corrupt_help(c.kind)),
         Error::Unsupported { .. } => (
             Exit::Failed,

@@ -32,6 +32,7 @@ pub(crate) struct SessionBody<'a> {
     gaps: Vec<[u64; 2]>,
     snapshots: usize,
     live: bool,
+    held: bool,
 }
 
 impl<'a> From<&'a SessionInfo> for SessionBody<'a> {
@@ -54,6 +55,7 @@ impl<'a> From<&'a SessionInfo> for SessionBody<'a> {
             gaps: info.gaps.iter().map(|g| [g.start, g.end]).collect(),
             snapshots: info.snapshots.len(),
             live: info.live,
+            held: info.held,
         }
     }
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "a command reads and writes its users' own files")]
 
 mod access;
+mod certificate;
 mod cli;
 mod commands;
 mod exit;
@@ -57,6 +58,14 @@ fn run(cli: &Cli, out: &mut Out) -> Run {
         Command::Export(args) => commands::export::run(&store.access()?, args, out),
         Command::Stats(args) => commands::stats::run(&store.access()?, args, out),
         Command::Verify(args) => commands::verify::run(&store.access()?, args, out),
+        Command::Erase(args) => commands::erase::run(&store.access()?, args, out),
+        Command::Retention(args) => commands::retention::run(&store.access()?, args, out),
+        Command::Hold(args) => commands::hold::run(&store.access()?, args, out),
+        Command::Release(args) => commands::hold::release(&store.access()?, args, out),
+        Command::Holds(args) => commands::hold::list(&store.access()?, args, out),
+        Command::Deletions(args) => commands::deletions::run(&store.access()?, args, out),
+        Command::Keys(args) => commands::keys::run(&store.access()?, args, out),
+        Command::Reclaim(args) => commands::reclaim::run(&store.access()?, args, out),
         Command::Archive(args) => commands::archive::run(&store.access()?, args, out),
         Command::Bench(args) => commands::bench::run(args, out),
         Command::Completions(args) => commands::completions::run(args, out),

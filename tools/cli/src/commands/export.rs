@@ -11,7 +11,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{replay, sessions};
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::exit::{Exit, Failure, Run, Told};
 use crate::human;
 use crate::info::{self, Next, PAGE, SessionBody};
@@ -83,7 +83,7 @@ pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
     if let Some(visitor) = &args.visitor {
         query = query.visitor(visitor.clone());
     }
-    let site = access.read()?.site(&args.site)?;
+    let site = access::site(&access.read()?, &args.site)?;
     let _guard = Guard::new();
     let mut export = Export::begin(args, &site)?;
     let bar = progress::items();

@@ -3,11 +3,17 @@
 pub(crate) mod archive;
 pub(crate) mod bench;
 pub(crate) mod completions;
+pub(crate) mod deletions;
+pub(crate) mod erase;
 pub(crate) mod export;
+pub(crate) mod hold;
 pub(crate) mod import;
 pub(crate) mod init;
+pub(crate) mod keys;
 pub(crate) mod man;
+pub(crate) mod reclaim;
 pub(crate) mod replay;
+pub(crate) mod retention;
 pub(crate) mod sessions;
 pub(crate) mod show;
 pub(crate) mod site;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use reelvault::{Replay, ReplayedChunk, SessionInfo, SiteId};
 use serde::Serialize;
 
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::exit::{Exit, Failure, Run};
 use crate::info;
 use crate::output::{Out, to_json};
@@ -41,7 +41,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
-    let site = access.read()?.site(&args.site)?;
+    let site = access::site(&access.read()?, &args.site)?;
     let info = info::find(&site, &args.session)?;
     let from = args.from.map(|when| when.within(info.first_ms));
     let to = args.to.map(|when| when.within(info.first_ms));

@@ -3,7 +3,7 @@
 use reelvault::{Cursor, Error, Order, Page, Query, SessionInfo, SiteId, VisitorId};
 use serde::Serialize;
 
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::exit::{Exit, Failure, Run, Told, tell};
 use crate::human;
 use crate::info::{PAGE, SessionBody, duration_ms, missing};
@@ -47,7 +47,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
     let query = args.query()?;
-    let site = access.read()?.site(&args.site)?;
+    let site = access::site(&access.read()?, &args.site)?;
     let mut list = List::begin(args, out)?;
     let mut query = Some(query);
     let mut next = None;
@@ -179,12 +179,14 @@ fn row(info: &SessionInfo) -> Vec<String> {
         0 => "-".to_owned(),
         n => n.to_string(),
     };
+    let held = if info.held { ", held" } else { "" };
+    let kind = format!("{}{held}", output::kind_name(info.kind));
     vec![
         human::time(info.start_ms),
         human::duration(duration_ms(info)),
         info.id.to_string(),
         info.visitor.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
-        output::kind_name(info.kind).to_owned(),
+        kind,
         info.events.to_string(),
         human::bytes(info.raw_bytes),
         gaps,

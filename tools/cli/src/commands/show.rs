@@ -1,9 +1,10 @@
 //! `show`: what is known of one session.
 
-use reelvault::{SessionInfo, SiteId};
+use reelvault::{HoldInfo, SessionInfo, SiteId};
 use serde::Serialize;
 
-use crate::access::Access;
+use crate::access::{self, Access};
+use crate::commands::hold::HoldBody;
 use crate::exit::{Exit, Run};
 use crate::human;
 use crate::info::{self, SessionBody, duration_ms, missing};
@@ -32,21 +33,27 @@ struct Body<'a> {
     site: &'a str,
     session: SessionBody<'a>,
     snapshots_ms: &'a [u64],
+    hold: Option<HoldBody<'a>>,
 }
 
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
-    let site = access.read()?.site(&args.site)?;
+    let site = access::site(&access.read()?, &args.site)?;
     let info = info::find(&site, &args.session)?;
+    let hold = match info.held {
+        true => site.holds()?.into_iter().find(|hold| hold.session == info.id),
+        false => None,
+    };
     if out.is_json() {
-        let session = SessionBody::from(&info);
-        out.document(&Body { site: args.site.as_str(), session, snapshots_ms: &info.snapshots })?;
+        let (id, snapshots_ms) = (args.site.as_str(), &info.snapshots[..]);
+        let hold = hold.as_ref().map(HoldBody::from);
+        out.document(&Body { site: id, session: SessionBody::from(&info), snapshots_ms, hold })?;
     } else {
-        print(&args.site, &info, out)?;
+        print(&args.site, &info, hold.as_ref(), out)?;
     }
     Ok(Exit::Done)
 }
 
-fn print(site: &SiteId, info: &SessionInfo, out: &mut Out) -> Run<()> {
+fn print(site: &SiteId, info: &SessionInfo, hold: Option<&HoldInfo>, out: &mut Out) -> Run<()> {
     let mut pairs = vec![
         ("session", info.id.to_string()),
         ("site", site.to_string()),
@@ -70,6 +77,12 @@ fn print(site: &SiteId, info: &SessionInfo, out: &mut Out) -> Run<()> {
                 human::day(info.expiry_day)
             ),
         ),
+    ]);
+    if let Some(hold) = hold {
+        let (since, reason) = (human::time(hold.since_ms), human::plain(&hold.reason));
+        pairs.push(("HELD", format!("since {since}, beyond that day: {reason}")));
+    }
+    pairs.extend([
         ("chunks", human::count(info.chunks.into())),
         ("events", human::count(info.events)),
         ("size", human::bytes(info.raw_bytes)),

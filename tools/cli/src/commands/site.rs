@@ -4,7 +4,7 @@ use clap::Subcommand;
 use reelvault::{Order, Query, Site, SiteId, SiteInfo};
 use serde::Serialize;
 
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::exit::{Exit, Run};
 use crate::human;
 use crate::output::{Column, Out, table};
@@ -136,7 +136,7 @@ fn list(access: &Access, out: &mut Out) -> Run {
 }
 
 fn show(access: &Access, id: &SiteId, out: &mut Out) -> Run {
-    let site = access.read()?.site(id)?;
+    let site = access::site(&access.read()?, id)?;
     let info = site.info();
     let start = |order| -> Run<Option<u64>> {
         let page = site.sessions(&Query::new().order(order).limit(1))?;

@@ -4,6 +4,7 @@ use reelvault::{Corruption, Depth, Error, Verification};
 use serde::Serialize;
 
 use crate::access::Access;
+use crate::commands::deletions;
 use crate::exit::{Exit, Run, tell};
 use crate::human::{bytes, count};
 use crate::output::{self, Out};
@@ -16,7 +17,7 @@ Examples:
   reelvault verify --json
 
 It reads everything, decrypts it, decompresses it and compares it with its
-index. It changes nothing, and the store can be in use meanwhile. When it finds
+index; the log of deletions too. It changes nothing, and the store can be in use meanwhile. When it finds
 damage it lists it and ends with 13.";
 
 /// Arguments of `verify`.
@@ -38,6 +39,7 @@ struct Body<'a> {
     raw_bytes: u64,
     digested_bytes: u64,
     unreadable_sessions: u64,
+    deletions: usize,
     damage: Vec<DamageBody<'a>>,
 }
 
@@ -74,11 +76,14 @@ pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
         bar.set_position(done);
     });
     bar.finish_and_clear();
-    let found = found?;
+    let mut found = found?;
+    let logged = deletions::read(&store)?;
+    found.damage.extend(logged.damage);
+    let deletions = logged.certificates.len();
     if out.is_json() {
-        out.document(&body(&found, depth))?;
+        out.document(&body(&found, depth, deletions))?;
     } else {
-        print(&found, depth, out)?;
+        print(&found, depth, deletions, out)?;
     }
     if found.is_sound() {
         return Ok(Exit::Done);
@@ -99,7 +104,7 @@ fn places(found: &Verification) -> String {
     crate::human::of(found.damage.len() as u64, "damaged place was", "damaged places were")
 }
 
-fn body(found: &Verification, depth: Depth) -> Body<'_> {
+fn body(found: &Verification, depth: Depth, deletions: usize) -> Body<'_> {
     Body {
         sound: found.is_sound(),
         depth: if depth == Depth::Digests { "digests" } else { "content" },
@@ -110,11 +115,12 @@ fn body(found: &Verification, depth: Depth) -> Body<'_> {
         raw_bytes: found.raw_bytes,
         digested_bytes: found.digested_bytes,
         unreadable_sessions: found.unreadable,
+        deletions,
         damage: found.damage.iter().map(DamageBody::from).collect(),
     }
 }
 
-fn print(found: &Verification, depth: Depth, out: &mut Out) -> Run<()> {
+fn print(found: &Verification, depth: Depth, deletions: usize, out: &mut Out) -> Run<()> {
     let mut pairs = vec![
         ("segments", format!("{}, {}", count(found.segments), bytes(found.digested_bytes))),
         ("journals", count(found.journals)),
@@ -129,6 +135,7 @@ fn print(found: &Verification, depth: Depth, out: &mut Out) -> Run<()> {
     if found.unreadable > 0 {
         pairs.push(("erased or expired", count(found.unreadable)));
     }
+    pairs.push(("deletions in the log", count(deletions as u64)));
     pairs.push(("result", if found.is_sound() { "sound" } else { "DAMAGED" }.to_owned()));
     out.pairs(pairs)?;
     found.damage.iter().try_for_each(|e| out.line(format_args!("  {}", tell(e).what)))

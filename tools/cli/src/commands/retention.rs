@@ -1,0 +1,129 @@
+//! `retention`: deletes what has been kept for as long as it was to be kept.
+
+use reelvault::retention::ClockDoubt;
+use reelvault::{Expiry, Retention};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::access::Access;
+use crate::certificate;
+use crate::exit::{Exit, Run, Told};
+use crate::human;
+use crate::output::{self, Out};
+use crate::when::{When, now_ms};
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  reelvault retention --dry-run
+  reelvault retention
+  reelvault retention --dry-run --now +30d
+  reelvault retention --trust-clock
+
+An open store does this by itself when a day begins (UTC). A session that is
+held stays. When the clock is further ahead than the store can explain, only
+what is certain is deleted, and the command ends with 3.";
+
+/// Arguments of `retention`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only say what would be deleted
+    #[arg(long)]
+    dry_run: bool,
+    /// As if it were this time; without --dry-run, a time to come deletes early, for good
+    ///
+    /// A date (2026-11-22), a time (2026-11-22T19:30), Unix milliseconds, a span ago (-36h) or a span
+    /// ahead (+30d).
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    now: Option<When>,
+    /// Believe the clock, though it is further ahead than expected: somebody has looked
+    #[arg(long, conflicts_with = "now")]
+    trust_clock: bool,
+}
+
+#[derive(Serialize)]
+struct Body {
+    dry_run: bool,
+    /// What was to be kept until this day or an earlier one.
+    day: String,
+    segments: usize,
+    sessions: u64,
+    bytes: u64,
+    certificate: Option<Box<RawValue>>,
+    clock_doubt: Option<Doubt>,
+}
+
+#[derive(Serialize)]
+struct Doubt {
+    clock_ms: u64,
+    expected_ms: u64,
+}
+
+pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
+    let mut how = Retention::new();
+    if let Some(when) = args.now {
+        how = how.now_ms(when.within(now_ms()));
+    }
+    if args.dry_run {
+        how = how.dry_run();
+    }
+    if args.trust_clock {
+        how = how.trust_clock();
+    }
+    // By itself the store would do it first, and a dry run would not stay dry.
+    let store = access.write_quietly()?;
+    let expiry = store.retention(&how)?;
+    store.close()?;
+    if out.is_json() {
+        out.document(&body(args, &expiry)?)?;
+    } else {
+        print(args, &expiry, out)?;
+    }
+    out.flush()?;
+    if let Some(certificate) = &expiry.certificate {
+        certificate::warn(certificate);
+    }
+    let Some(doubt) = expiry.doubt else { return Ok(Exit::Done) };
+    output::complain(&told(doubt, args.dry_run));
+    Ok(Exit::Partial)
+}
+
+fn body(args: &Args, expiry: &Expiry) -> Run<Body> {
+    Ok(Body {
+        dry_run: args.dry_run,
+        day: human::day(expiry.day),
+        segments: expiry.segments,
+        sessions: expiry.sessions,
+        bytes: expiry.bytes,
+        certificate: expiry.certificate.as_ref().map(certificate::raw).transpose()?,
+        clock_doubt: expiry
+            .doubt
+            .map(|d| Doubt { clock_ms: d.clock_ms, expected_ms: d.expected_ms }),
+    })
+}
+
+fn print(args: &Args, expiry: &Expiry, out: &mut Out) -> Run<()> {
+    let what = if args.dry_run { "would delete" } else { "deleted" };
+    let sessions = human::of(expiry.sessions, "session", "sessions");
+    let segments = human::of(expiry.segments as u64, "segment", "segments");
+    let mut pairs = vec![
+        ("kept until", format!("{} or earlier", human::day(expiry.day))),
+        (what, format!("{sessions}, {segments}, {}", human::bytes(expiry.bytes))),
+    ];
+    pairs.extend(expiry.certificate.iter().flat_map(certificate::pairs));
+    out.pairs(pairs)
+}
+
+fn told(doubt: ClockDoubt, dry_run: bool) -> Told {
+    let (clock, expected) = (human::time(doubt.clock_ms), human::time(doubt.expected_ms));
+    let only = if dry_run { "only counts" } else { "has deleted only" };
+    Told {
+        exit: Exit::Partial,
+        what: format!("the clock says {clock} UTC, and {expected} UTC was expected"),
+        help: format!(
+            "Either the clock is wrong, or the store has not been open for days. Deleting cannot \
+             be taken back, so this {only} what is due by the time that was expected. Compare the \
+             clock with another one (date -u). If it is right: reelvault retention --trust-clock. \
+             If not, set it, and run this again."
+        ),
+    }
+}
