@@ -296,6 +296,11 @@ fn print(erasure: &Erasure, out: &mut Out) -> Run<()> {
 
 /// Tells what was left undone, and how to end.
 fn warn(erasure: &Erasure) -> Run {
+    if erasure.certificate.is_none() {
+        output::note(
+            "nothing was left to erase, so there is no certificate; see: reelvault deletions",
+        );
+    }
     complain_all(&erasure.damage);
     if !erasure.damage.is_empty() {
         output::complain(&Told {

@@ -107,7 +107,8 @@ fn print(args: &Args, expiry: &Expiry, out: &mut Out) -> Run<()> {
     let segments = human::of(expiry.segments as u64, "segment", "segments");
     let mut pairs = vec![
         ("kept until", format!("{} or earlier", human::day(expiry.day))),
-        (what, format!("{sessions}, {segments}, {}", human::bytes(expiry.bytes))),
+        (what, format!("{segments}, {}", human::bytes(expiry.bytes))),
+        ("of", format!("{sessions}, counting those that were erased or are held")),
     ];
     pairs.extend(expiry.certificate.iter().flat_map(certificate::pairs));
     out.pairs(pairs)
