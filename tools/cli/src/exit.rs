@@ -191,6 +191,11 @@ fn corrupt_help(kind: Damage) -> &'static str {
         Damage::RolledBack => {
             "Files of an older copy were put over newer ones. Put all files of one copy back."
         }
+        Damage::Foreign => {
+            "It is not overwritten, for it may be something else. If it stands in the place of a \
+             mirror of the keyring, move it away: the mirror is written again. Otherwise copy the \
+             store away, then see all the damage with: reelvault verify"
+        }
         _ => {
             "Other sites and files are not affected. Copy the store away before anything else, \
              then see all the damage with: reelvault verify"

@@ -47,23 +47,41 @@ fn status_warns_loudly_where_older_copies_still_open() {
 #[test]
 fn a_mirror_that_is_not_whole_is_13_and_is_mended_by_the_next_change() {
     let place = Place::with_site();
-    let (first, second) =
-        (place.path("store.keys/mirror-1/keyring"), place.path("store.keys/mirror-2/keyring"));
+    let second = place.path("store.keys/mirror-2/keyring");
     place.ok(&["keys", "check"]);
     let older = fs::read(&second).unwrap();
     place.ok(&["keys", "rotate"]);
-    for (spoil, state) in
-        [(None, "missing"), (Some(older), "behind"), (Some(vec![7; 900]), "damaged")]
-    {
-        match spoil {
-            None => fs::remove_file(&second).unwrap(),
-            Some(bytes) => fs::write(&second, bytes).unwrap(),
+    for state in ["missing", "behind", "damaged"] {
+        match state {
+            "missing" => fs::remove_file(&second).unwrap(),
+            "behind" => fs::write(&second, &older).unwrap(),
+            _ => {
+                let mut rotten = fs::read(&second).unwrap();
+                let middle = rotten.len() / 2;
+                rotten[middle] ^= 1;
+                fs::write(&second, rotten).unwrap();
+            }
         }
         let (code, checked) = place.json(&["keys", "check"]);
         assert_eq!((code, &checked["whole"]), (13, &false.into()), "{state}");
+        assert_eq!(checked["mirrors"][0]["state"], "whole");
         assert_eq!(checked["mirrors"][1]["state"], state, "{checked}");
-        assert!(first.exists());
+        place.ok(&["keys", "rotate"]);
+        place.ok(&["keys", "check"]);
     }
+}
+
+#[test]
+fn a_file_in_the_place_of_a_mirror_is_told_and_not_overwritten() {
+    let place = Place::with_site();
+    let letter = place.file("store.keys/mirror-2/keyring", "Dear Sir or Madam, ".repeat(50));
+    for args in [&["keys", "check"][..], &["keys", "rotate"]] {
+        let ran = place.run(args);
+        assert_eq!(ran.code, 13, "{ran:?}");
+        assert!(ran.err.contains("move it away"), "{}", ran.err);
+    }
+    assert!(fs::read_to_string(&letter).unwrap().starts_with("Dear"));
+    fs::remove_file(letter).unwrap();
     place.ok(&["keys", "rotate"]);
     place.ok(&["keys", "check"]);
 }

@@ -230,7 +230,7 @@ fn a_clock_that_jumped_is_doubted_until_somebody_has_looked() {
     let mut env = Env::real();
     env.clock = Arc::new(Past(env.clock));
     fs::create_dir(place.path("store.keys")).unwrap();
-    let key = KeyFile::create(&env, &place.path("store.keys/key")).unwrap();
+    let key = KeyFile::create(&env, place.path("store.keys/key")).unwrap();
     let mirrors =
         ["mirror-1", "mirror-2"].map(|m| place.path("store.keys").join(m).join("keyring"));
     let options = Options::new(place.path("store"), mirrors, Arc::new(key)).env(env);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
-use reelvault::{KeyStatus, MirrorState, MirrorStatus, ProviderKind, Suite};
+use reelvault::{Corruption, Damage, KeyStatus, MirrorState, MirrorStatus, ProviderKind, Suite};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -277,12 +277,19 @@ impl<'a> From<&'a MirrorStatus> for MirrorBody<'a> {
             MirrorState::Ahead { generation } => {
                 ("ahead", Some(generation), format!("AHEAD: generation {generation}"))
             }
-            MirrorState::Damaged(kind) => ("damaged", None, format!("DAMAGED: {kind:?}")),
+            MirrorState::Damaged(kind) => ("damaged", None, format!("DAMAGED: {}", cause(kind))),
             MirrorState::Unreadable(kind) => ("unreadable", None, format!("UNREADABLE: {kind}")),
             _ => ("other", None, "NOT WHOLE".to_owned()),
         };
         Self { path: &mirror.path, state, generation, message }
     }
+}
+
+/// The kind of damage in words.
+fn cause(kind: Damage) -> String {
+    let place = Corruption { file: String::new(), offset: 0, site: None, kind };
+    let text = place.to_string();
+    text.split_once(": ").map_or_else(|| text.clone(), |(_, cause)| cause.to_owned())
 }
 
 fn check(access: &Access, out: &mut Out) -> Run {
@@ -314,7 +321,7 @@ fn check(access: &Access, out: &mut Out) -> Run {
         what: format!("{} not whole", human::of(bad, "mirror is", "mirrors are")),
         help: "Look at the disk it lies on. What is missing, behind or damaged is written again, \
                out of a whole one, with the next change of the keyring; to do it now: reelvault \
-               keys rotate"
+               keys rotate. A file that is none of a keyring is not overwritten: move it away."
             .to_owned(),
     });
     Ok(Exit::Corrupt)
