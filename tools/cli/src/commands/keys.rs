@@ -197,9 +197,8 @@ fn warn(status: &KeyStatus) {
         let versions = versions.join(", ");
         texts.push(format!(
             "OLDER COPIES OF THE KEYRING STILL OPEN, and with them what was erased since: the key \
-             provider still holds version {versions} of its key. Another store with the same key \
-             file is no reason for it. The next change of the keyring tries to destroy it again; \
-             to try now: reelvault keys rotate"
+             provider still holds version {versions} of its key. The next change of the keyring tries to \
+             destroy it again; to try now: reelvault keys rotate"
         ));
     }
     for line in texts.iter().flat_map(|text| human::wrap(text, 68)) {
