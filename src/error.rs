@@ -43,8 +43,9 @@ pub enum Error {
     #[error("site {0} exists already")]
     SiteExists(SiteId),
 
-    /// The site holds no such session.
-    #[error("no such session at this site")]
+    /// The site holds no such session. It may have expired: when its day has passed, nothing is left that could tell that it
+    /// ever was; only who still has its [`crate::SessionInfo`] is told [`Error::Expired`].
+    #[error("no such session at this site, or it has expired")]
     UnknownSession,
 
     /// The key given does not open the keyring, or the keyring is another store's.

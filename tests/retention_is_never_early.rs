@@ -87,12 +87,15 @@ fn a_session_is_kept_to_the_end_of_its_last_day_and_no_longer() {
         world.pass(&store, 2);
         world.clock.advance_ms(DAY - 1);
         store.maintain().unwrap();
-        assert_eq!(names(&site).len(), 2);
+        let listed = site.sessions(&Query::new()).unwrap().sessions;
+        assert_eq!(listed.len(), 2);
         let before = store.stats().unwrap().segments;
         world.clock.advance_ms(1);
         store.maintain().unwrap();
         assert_eq!(names(&site), ["long"]);
         assert!(is_gone(&site, "short"));
+        let short = listed.iter().find(|info| info.id.as_str() == "short").unwrap();
+        assert!(matches!(site.replay_listed(short), Err(Error::Expired { .. })));
         assert_eq!(store.stats().unwrap().segments, before - 1);
         let late = chunk("short", 1, world.clock.now_ms() - 3 * DAY, 100);
         let refused = site.append(&session("short").retention_days(2).unwrap(), &late);

@@ -1,7 +1,7 @@
 //! Erasing sessions, visitors and sites: their leaves leave the keyring, and with them everything sealed under them, in the store
 //! and in every copy of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::error::{Error, Result};
 use crate::ids::{SessionId, SessionTag, SiteHandle, SiteId, VisitorId};
@@ -63,7 +63,8 @@ impl Site {
     ) -> Result<Erasure> {
         self.check_erasable()?;
         let mut found = Found::default();
-        for id in ids {
+        let mut seen = HashSet::new();
+        for id in ids.into_iter().filter(|id| seen.insert(id.clone())) {
             self.tags_of(id, &mut found)?;
         }
         let site = self.site.handle();

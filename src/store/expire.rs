@@ -80,6 +80,8 @@ impl Store {
         inner.check_writable()?;
         if how.trust_clock {
             inner.watch.believe(&*inner.env.clock);
+            // The manifest remembers it for the next process.
+            inner.with_space(|| inner.manifest.publish(|_| {}))?;
         }
         let (believed_ms, doubt) = inner.watch.now(&*inner.env.clock);
         let today = day_of(how.now_ms.unwrap_or(believed_ms));

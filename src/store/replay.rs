@@ -110,7 +110,12 @@ impl Site {
     /// # Errors
     /// As [`replay`](Self::replay).
     pub fn replay_listed(&self, info: &SessionInfo) -> Result<Replay> {
-        let parts = self.find(&info.id, Some(info.start_ms))?;
+        let parts = match self.find(&info.id, Some(info.start_ms)) {
+            Err(Error::UnknownSession) if self.inner.has_passed(info.expiry_day) => {
+                return Err(Error::Expired { expiry_day: info.expiry_day });
+            }
+            parts => parts?,
+        };
         Replay::new(self, &info.id, &parts, (0, 0))
     }
 
