@@ -16,6 +16,10 @@ pub const CLOCK_STEP_MAX_MS: u64 = 3_600_000;
 /// How long a store may lie closed before its clock is doubted: a long weekend. A longer rest is confirmed by hand.
 pub const CLOCK_OFFLINE_MAX_MS: u64 = 4 * 24 * 3_600_000;
 
+/// The share of the time that passes by which small steps ahead are forgotten: a clock that runs fast by one part in this
+/// many is far worse than any quartz.
+const CREEP_FORGIVEN: u64 = 100;
+
 /// A clock that is further ahead than what was seen of it explains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockDoubt {
@@ -35,13 +39,16 @@ struct Seen {
     at_ns: u64,
     /// How far the next look may find the clock ahead.
     step_max_ms: u64,
+    /// How far it was found ahead lately, in small steps that add up.
+    crept_ms: u64,
 }
 
 impl Watch {
     /// Goes on from the time that was believed last in an earlier process.
     pub(crate) fn new(seen_ms: u64, clock: &dyn Clock) -> Self {
         let at_ns = clock.monotonic_ns();
-        Self(Mutex::new(Seen { at_ms: seen_ms, at_ns, step_max_ms: CLOCK_OFFLINE_MAX_MS }))
+        let step_max_ms = CLOCK_OFFLINE_MAX_MS;
+        Self(Mutex::new(Seen { at_ms: seen_ms, at_ns, step_max_ms, crept_ms: 0 }))
     }
 
     /// The time to delete by, Unix milliseconds, and the doubt if the clock says something later.
@@ -50,11 +57,17 @@ impl Watch {
         let (clock_ms, ns) = (clock.now_ms(), clock.monotonic_ns());
         let elapsed_ms = ns.saturating_sub(seen.at_ns) / 1_000_000;
         let expected_ms = seen.at_ms.saturating_add(elapsed_ms);
-        if clock_ms > expected_ms.saturating_add(seen.step_max_ms) {
+        let ahead_ms = clock_ms.saturating_sub(expected_ms);
+        let crept_ms = seen.crept_ms.saturating_sub(elapsed_ms / CREEP_FORGIVEN);
+        if ahead_ms.saturating_add(crept_ms) > seen.step_max_ms {
             return (expected_ms, Some(ClockDoubt { clock_ms, expected_ms }));
         }
+        let first = seen.step_max_ms > CLOCK_STEP_MAX_MS;
+        seen.step_max_ms = CLOCK_STEP_MAX_MS;
         if clock_ms >= expected_ms {
-            *seen = Seen { at_ms: clock_ms, at_ns: ns, step_max_ms: CLOCK_STEP_MAX_MS };
+            // What the clock was ahead at the opening is time in which the store lay closed.
+            let crept_ms = if first { 0 } else { crept_ms + ahead_ms };
+            *seen = Seen { at_ms: clock_ms, at_ns: ns, crept_ms, ..*seen };
         }
         (clock_ms, None)
     }
@@ -62,7 +75,7 @@ impl Watch {
     /// Believes the clock as it is now: somebody has looked.
     pub(crate) fn believe(&self, clock: &dyn Clock) {
         let (at_ms, at_ns) = (clock.now_ms(), clock.monotonic_ns());
-        *self.0.lock() = Seen { at_ms, at_ns, step_max_ms: CLOCK_STEP_MAX_MS };
+        *self.0.lock() = Seen { at_ms, at_ns, step_max_ms: CLOCK_STEP_MAX_MS, crept_ms: 0 };
     }
 
     /// The latest time that was believed, to be remembered for the next process.
@@ -134,6 +147,29 @@ mod tests {
         assert!(watch.now(&hands).1.is_some());
         watch.believe(&hands);
         assert_eq!(watch.now(&hands), (hands.now_ms(), None));
+    }
+
+    #[test]
+    fn steps_that_are_small_by_themselves_add_up() {
+        let hands = Hands::at(START);
+        let watch = Watch::new(START, &hands);
+        watch.now(&hands);
+        let doubted = (0..100).any(|_| {
+            hands.wall_ms.fetch_add(CLOCK_STEP_MAX_MS / 4, Relaxed);
+            hands.pass(1_000);
+            watch.now(&hands).1.is_some()
+        });
+        assert!(doubted);
+        assert!(watch.seen_ms() < START + 2 * CLOCK_STEP_MAX_MS);
+    }
+
+    #[test]
+    fn a_clock_that_was_behind_when_the_store_was_opened_may_not_jump_days_later() {
+        let hands = Hands::at(START - CLOCK_STEP_MAX_MS);
+        let watch = Watch::new(START, &hands);
+        assert_eq!(watch.now(&hands).1, None);
+        hands.wall_ms.fetch_add(CLOCK_OFFLINE_MAX_MS, Relaxed);
+        assert!(watch.now(&hands).1.is_some());
     }
 
     #[test]

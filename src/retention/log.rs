@@ -125,8 +125,17 @@ impl DeletionLog {
                 self.env.disk.open(&self.path(), Mode::Create).map_err(failed)?
             }
         };
+        let mut file = file;
         if tail.is_none() {
-            *tail = self.read_from(&*file, cipher)?.tail;
+            let logged = self.read_from(&*file, cipher)?;
+            if logged.tail.is_none() && !logged.damage.is_empty() {
+                // It cannot be gone on with, and is not lost for that: it stays beside the new one.
+                let id = FileId(crate::keyring::draw(&*self.env.random)?);
+                let aside = self.dir.join(format!("{LOG}.{id}"));
+                self.env.disk.rename(&self.path(), &aside).map_err(failed)?;
+                file = self.env.disk.open(&self.path(), Mode::Create).map_err(failed)?;
+            }
+            *tail = logged.tail;
         }
         let (id, at) = match *tail {
             Some(known) => (known.id, known.end),

@@ -103,6 +103,7 @@ impl Inner {
         // From here on it is done. What fails now is made good by the next round of maintenance or the next opening.
         let logged = self.with_space(|| self.deletions.append(&certificate, &self.log_cipher()));
         self.log_settled.store(logged.is_ok(), Relaxed);
+        *self.unlogged.lock() = logged.is_err().then(|| certificate.clone());
         let _ = self.note_keyring();
         Ok((outcome, certificate))
     }
@@ -114,8 +115,19 @@ impl Inner {
         }
         let logged = self.deletions.read(&self.log_cipher())?;
         if let Some(mut last) = pending(&self.keyring.log_head(), &logged.certificates)? {
-            last.receipts = self.keyring.ended().iter().map(receipt).collect();
-            self.deletions.append(&last, &self.log_cipher())?;
+            let mut unlogged = self.unlogged.lock();
+            last = match unlogged.take().filter(|own| own.digest == last.digest) {
+                Some(own) => own,
+                None => {
+                    // Of another process, which a crash ended: its versions were ended when this one opened the store.
+                    last.receipts = self.keyring.ended().iter().map(receipt).collect();
+                    last
+                }
+            };
+            if let Err(e) = self.deletions.append(&last, &self.log_cipher()) {
+                *unlogged = Some(last);
+                return Err(e);
+            }
         }
         self.log_settled.store(true, Relaxed);
         Ok(())
@@ -130,6 +142,7 @@ impl Inner {
     }
 
     fn give_up_reserve(&self) -> bool {
+        self.reserve_kept.store(false, Relaxed);
         let removed = self.env.disk.remove(&self.dir.join(RESERVE)).is_ok();
         removed && self.env.disk.sync_dir(&self.dir).is_ok()
     }
@@ -139,11 +152,16 @@ impl Inner {
         use crate::env::Mode;
         let path = self.dir.join(RESERVE);
         let failed = |e| Error::io("keeping a reserve", &path, e);
-        if self.env.disk.exists(&path).map_err(failed)? {
+        if self.reserve_kept.load(Relaxed) {
+            return Ok(());
+        }
+        let whole = self.env.disk.open(&path, Mode::Read).and_then(|file| file.len());
+        if whole.is_ok_and(|bytes| bytes == RESERVE_BYTES) {
+            self.reserve_kept.store(true, Relaxed);
             return Ok(());
         }
         let write = || -> std::io::Result<()> {
-            let file = self.env.disk.open(&path, Mode::Create)?;
+            let file = self.env.disk.open(&path, Mode::Replace)?;
             let zeros = vec![0; 1 << 20];
             for at in (0..RESERVE_BYTES).step_by(zeros.len()) {
                 file.write_at(&zeros, at)?;

@@ -62,6 +62,8 @@ impl Site {
         held: Held,
     ) -> Result<Erasure> {
         self.check_erasable()?;
+        // Nothing is put on hold, expires or is written again meanwhile.
+        let _expiring = self.inner.expiring.lock();
         let mut found = Found::default();
         let mut seen = HashSet::new();
         for id in ids.into_iter().filter(|id| seen.insert(id.clone())) {
@@ -77,6 +79,7 @@ impl Site {
     /// As [`erase_sessions`](Self::erase_sessions).
     pub fn erase_visitor(&self, visitor: &VisitorId, held: Held) -> Result<Erasure> {
         self.check_erasable()?;
+        let _expiring = self.inner.expiring.lock();
         let mut found = Found::default();
         let tag = self.site.visitor_tag(Some(visitor));
         // Those whose first chunk is not durable yet are not listed.
@@ -176,7 +179,7 @@ impl Site {
         })?;
         self.inner.erased_at.lock().insert(site);
         self.inner.forget_live(site, |tag| tags.contains(tag));
-        self.inner.drop_holds(holds.iter().map(|h| h.id))?;
+        self.inner.drop_holds(holds.iter().map(|h| h.id));
         erasure.certificate = Some(certificate);
         Ok(erasure)
     }
@@ -192,6 +195,7 @@ impl Store {
     pub fn erase_site(&self, id: &SiteId, held: Held) -> Result<Certificate> {
         self.inner.check_writable()?;
         let site = self.site(id)?;
+        let _expiring = self.inner.expiring.lock();
         let handle = site.site.handle();
         let holds = self.inner.keyring.holds_of(&handle);
         if held == Held::Refuse && !holds.is_empty() {
@@ -203,7 +207,7 @@ impl Store {
         })?;
         self.inner.erased_at.lock().insert(handle);
         self.inner.forget_live(handle, |_| true);
-        self.inner.drop_holds(holds.iter().map(|h| h.id))?;
+        self.inner.drop_holds(holds.iter().map(|h| h.id));
         Ok(certificate)
     }
 }

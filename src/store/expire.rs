@@ -78,12 +78,15 @@ impl Store {
     pub fn retention(&self, how: &Retention) -> Result<Expiry> {
         let inner = &self.inner.inner;
         inner.check_writable()?;
-        if how.trust_clock {
+        if how.trust_clock && !how.dry_run {
             inner.watch.believe(&*inner.env.clock);
-            // The manifest remembers it for the next process.
-            inner.with_space(|| inner.manifest.publish(|_| {}))?;
+            // The manifest remembers it for the next process; on a full disk the next one asks again.
+            let _ = inner.manifest.publish(|_| {});
         }
-        let (believed_ms, doubt) = inner.watch.now(&*inner.env.clock);
+        let (mut believed_ms, mut doubt) = inner.watch.now(&*inner.env.clock);
+        if how.trust_clock {
+            (believed_ms, doubt) = (inner.env.clock.now_ms(), None);
+        }
         let today = day_of(how.now_ms.unwrap_or(believed_ms));
         let doubt = doubt.filter(|_| how.now_ms.is_none());
         let mut expiry =
@@ -125,9 +128,9 @@ impl Inner {
     /// the disk is too full even for the keyring, the files go first: a segment that is missing on or after its day is no damage.
     pub(super) fn expire(self: &Arc<Self>, today: u32) -> Result<Expiry> {
         let _expiring = self.expiring.lock();
+        let today = self.renew_holds(today);
         let mut expiry = self.would_expire(today);
         if self.keyring.expired_through().is_none_or(|day| day < today) {
-            self.renew_holds(today)?;
             let commit = || {
                 self.commit(|next| {
                     next.expire_through(today);
@@ -136,7 +139,9 @@ impl Inner {
             };
             let committed = match commit() {
                 Err(Error::DiskFull { .. }) => {
-                    self.unlink(&self.expired_segments(today))?;
+                    let expired = self.expired_segments(today);
+                    self.unlink(&expired)?;
+                    self.drop_segments(&expired)?;
                     commit()
                 }
                 outcome => outcome,
@@ -159,13 +164,28 @@ impl Inner {
             return Ok(());
         }
         let ids: HashSet<FileId> = segments.iter().map(|s| s.entry.id).collect();
+        let publish = || self.manifest.publish(|m| m.segments.retain(|s| !ids.contains(&s.id)));
+        match self.with_space(publish) {
+            Err(Error::DiskFull { .. }) => {
+                self.unlink(segments)?;
+                publish()?;
+            }
+            outcome => outcome?,
+        }
+        let mut shards: Vec<u16> = segments.iter().map(|s| s.entry.shard).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        for shard in shards.into_iter().filter_map(|shard| self.shards.get(usize::from(shard))) {
+            shard.state.lock().epoch += 1;
+        }
         self.catalog.remove(&ids);
-        self.with_space(|| self.manifest.publish(|m| m.segments.retain(|s| !ids.contains(&s.id))))?;
         self.unlink(segments)
     }
 
+    /// Unlinks files of segments, all that it can; the first failure is told.
     pub(super) fn unlink(&self, segments: &[Arc<SegmentInfo>]) -> Result<()> {
         let folder = self.dir.join(SEGMENT_DIR);
+        let mut outcome = Ok(());
         for segment in segments {
             let id = segment.entry.id;
             // An open file would keep its space.
@@ -173,12 +193,19 @@ impl Inner {
             let path = self.dir.join(segment_name(id));
             match self.env.disk.remove(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("removing the segment", path, e));
+                    outcome = outcome.and(Err(Error::io("removing the segment", path, e)));
                 }
                 _ => {}
             }
         }
-        self.env.disk.sync_dir(&folder).map_err(|e| Error::io("syncing the segments", folder, e))
+        let synced = self.env.disk.sync_dir(&folder);
+        outcome.and(synced.map_err(|e| Error::io("syncing the segments", folder, e)))
+    }
+
+    /// Whether a segment that is missing is one that was to be kept until today or an earlier day: on a full disk its file goes
+    /// before its day does.
+    pub(super) fn may_be_missing(&self, segment: &SegmentEntry) -> bool {
+        segment.has_expired(day_of(self.watch.now(&*self.env.clock).0))
     }
 
     /// When a day begins, deletes what was kept until then. In an open store this runs by itself.
@@ -190,7 +217,7 @@ impl Inner {
             return Ok(());
         }
         // The manifest remembers the time, so that the next process knows how far its clock may have gone on.
-        self.manifest.publish(|_| {})?;
+        let _ = self.manifest.publish(|_| {});
         self.expire(today).map(drop)
     }
 }

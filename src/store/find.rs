@@ -18,6 +18,9 @@ use super::state::{SegmentInfo, SegmentList};
 /// Tags that are tried for a session whose place in its site's tree is taken.
 pub(super) const ATTEMPTS_MAX: u8 = 4;
 
+/// How often a look-up begins again because segments were dropped or written once more under it.
+const LOOKS_MAX: usize = 4;
+
 /// What one segment holds of a session.
 #[derive(Clone)]
 pub(super) struct ArchivedPart {
@@ -238,7 +241,15 @@ impl Site {
         };
         let segments = &self.inner.segments;
         // The directory is of all sites: damage of it is not this site's.
-        segments.directory(&segment.entry, &keys.directory)?;
+        match segments.directory(&segment.entry, &keys.directory) {
+            Err(Error::Corrupt(c)) if c.kind == Damage::Missing => {
+                return match self.inner.may_be_missing(&segment.entry) {
+                    true => Ok(Vec::new()),
+                    false => Err(Error::Corrupt(c)),
+                };
+            }
+            directory => drop(directory?),
+        }
         let found = segments.at_place(&segment.entry, &keys, place).map_err(|e| self.name(e))?;
         let part = |found| ArchivedPart { segment: Arc::clone(segment), found };
         Ok(found.into_iter().map(part).collect())
@@ -246,6 +257,7 @@ impl Site {
 
     /// All that is held of a session of this id: of the one that started at `start_ms`, or of the one that started last.
     pub(super) fn find(&self, id: &SessionId, start_ms: Option<u64>) -> Result<Parts> {
+        self.inner.keep_up()?;
         for attempt in 0..ATTEMPTS_MAX {
             let tag = self.site.session_tag(id, attempt);
             match self.find_tag(tag, start_ms)? {
@@ -266,6 +278,25 @@ impl Site {
     }
 
     pub(super) fn find_tag(&self, tag: SessionTag, start_ms: Option<u64>) -> Result<Looked> {
+        let shard = self.inner.shard(self.site.handle());
+        for _ in 1..LOOKS_MAX {
+            let epoch = shard.state.lock().epoch;
+            match self.look_for(tag, start_ms) {
+                // A segment was dropped or written once more since the catalog was read.
+                Err(Error::Corrupt(c)) if c.kind == Damage::Missing => {
+                    if self.inner.read_only {
+                        self.inner.refresh()?;
+                    } else if shard.state.lock().epoch == epoch {
+                        return Err(Error::Corrupt(c));
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+        self.look_for(tag, start_ms)
+    }
+
+    fn look_for(&self, tag: SessionTag, start_ms: Option<u64>) -> Result<Looked> {
         let handle = self.site.handle();
         let wanted = |at: u64| start_ms.is_none_or(|start_ms| start_ms == at);
         let (live, mut taken, segments) = {
@@ -278,7 +309,8 @@ impl Site {
             (live, taken, self.inner.catalog.snapshot())
         };
         let mut parts = Vec::new();
-        for segment in self.segments_of(&segments, 0..=u32::MAX) {
+        let days = start_ms.map_or(0..=u32::MAX, |ms| day_of(ms)..=day_of(ms));
+        for segment in self.segments_of(&segments, days) {
             parts.extend(self.at_place_in(segment, tag.place())?);
         }
         taken |= !parts.is_empty();

@@ -2,6 +2,7 @@
 //! own, so that its hold can end like everything else: by forgetting a key.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::crypto::{Key, Nonce};
 use crate::error::{Error, InputError, Result};
@@ -80,7 +81,7 @@ impl Site {
             next.remove_hold(&hold.id);
             Ok(((), Deed::Released { site, session: hold.tag }))
         })?;
-        self.inner.drop_holds([hold.id])?;
+        self.inner.drop_holds([hold.id]);
         Ok(certificate)
     }
 
@@ -149,7 +150,7 @@ impl Site {
         let (entry, chunks) = self.write_copy(id, parts, &hold)?;
         hold.chunks = chunks;
         let inner = &*self.inner;
-        inner.manifest.publish(|m| m.segments.push(entry))?;
+        inner.with_space(|| inner.manifest.publish(|m| m.segments.push(entry)))?;
         inner.catalog.add(vec![SegmentInfo::new(entry, None)]);
         let hold = Arc::new(hold);
         let committed = inner.commit(|next| {
@@ -159,17 +160,11 @@ impl Site {
             next.add_hold(Arc::clone(&hold))?;
             Ok(((), deed.clone()))
         });
-        match committed {
-            Ok(((), certificate)) => {
-                inner.drop_holds(instead_of.iter().map(|old| old.id))?;
-                Ok(certificate)
-            }
-            Err(e) => {
-                // Without its key nobody can open it.
-                let _ = inner.drop_holds([hold.id]);
-                Err(e)
-            }
-        }
+        // After an error the hold may stand in a mirror all the same, and need its copy. If it does not, retention
+        // finds a copy without a hold.
+        let ((), certificate) = committed?;
+        inner.drop_holds(instead_of.iter().map(|old| old.id));
+        Ok(certificate)
     }
 
     /// Copies a session into a segment of its own; returns it and its number of chunks.
@@ -270,34 +265,48 @@ impl Inner {
         of_day.into_iter().find(|s| s.entry.id.0 == hold.id.0).cloned()
     }
 
-    /// Drops the copies of holds that have ended.
-    pub(super) fn drop_holds(&self, ids: impl IntoIterator<Item = HoldId>) -> Result<()> {
+    /// Drops the copies of holds that have ended. Nobody can read them any more: what fails now is left to retention.
+    pub(super) fn drop_holds(&self, ids: impl IntoIterator<Item = HoldId>) {
         let ids: Vec<FileId> = ids.into_iter().map(|id| FileId(id.0)).collect();
         let all = self.catalog.snapshot();
         let all = all.iter().flat_map(|days| days.values().flatten());
         let gone: Vec<_> = all.filter(|s| ids.contains(&s.entry.id)).cloned().collect();
-        self.drop_segments(&gone)
+        if self.drop_segments(&gone).is_err() {
+            self.retention_day.store(0, Relaxed);
+        }
     }
 }
 
 impl Inner {
-    /// Copies held sessions once more that have grown since, before their day passes.
-    pub(super) fn renew_holds(self: &Arc<Self>, today: u32) -> Result<()> {
+    /// Copies held sessions once more that have grown since, before their day passes. Returns the last day that may pass: a
+    /// held session that cannot be copied keeps its day back, and none that is damaged.
+    pub(super) fn renew_holds(self: &Arc<Self>, today: u32) -> u32 {
+        let mut through = today;
         for hold in self.keyring.holds() {
             if hold.expiry_day() > today || self.has_passed(hold.expiry_day()) {
                 continue;
             }
-            let Some(site) = self.keyring.site_by_handle(&hold.site) else { continue };
-            let site = Site { inner: Arc::clone(self), _open: None, site };
-            let Looked::Found(parts) = site.find_tag(hold.tag, Some(hold.start_ms))? else {
-                continue;
-            };
-            let info = site.describe(&parts)?;
-            if info.chunks > hold.chunks {
-                let deed = Deed::Held { site: hold.site, session: hold.tag };
-                let (reason, since) = (&*hold.reason, hold.created_ms);
-                site.put_hold(&info.id, &parts, reason, since, Some(&hold), deed)?;
+            match self.renew(&hold) {
+                // What is damaged gets no better by waiting, and the copy that there is stays.
+                Ok(()) | Err(Error::Corrupt(_) | Error::Unsupported { .. }) => {}
+                Err(e) if e.is_gone() => {}
+                Err(_) => through = through.min(hold.expiry_day().saturating_sub(1)),
             }
+        }
+        through
+    }
+
+    fn renew(self: &Arc<Self>, hold: &Hold) -> Result<()> {
+        let Some(site) = self.keyring.site_by_handle(&hold.site) else { return Ok(()) };
+        let site = Site { inner: Arc::clone(self), _open: None, site };
+        let Looked::Found(parts) = site.find_tag(hold.tag, Some(hold.start_ms))? else {
+            return Ok(());
+        };
+        let info = site.describe(&parts)?;
+        if info.chunks > hold.chunks || self.segment_of_hold(hold).is_none() {
+            let deed = Deed::Held { site: hold.site, session: hold.tag };
+            let (reason, since) = (&*hold.reason, hold.created_ms);
+            site.put_hold(&info.id, &parts, reason, since, Some(hold), deed)?;
         }
         Ok(())
     }

@@ -158,6 +158,7 @@ impl Site {
             let (from, to) = (query.from_ms, query.to_ms);
             return Err(InputError::TimesReversed { from, to }.into());
         }
+        self.inner.keep_up()?;
         let Some(bounds) = self.bounds(query)? else {
             return Ok(Page { sessions: Vec::new(), next: None, damage: Vec::new() });
         };

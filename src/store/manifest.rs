@@ -95,7 +95,7 @@ impl ManifestFile {
         let mut next = current.clone();
         let outcome = change(&mut next);
         next.generation += 1;
-        next.seen_ms = next.seen_ms.max(self.watch.seen_ms());
+        next.seen_ms = self.watch.seen_ms();
         self.write(&next)?;
         *current = next;
         Ok(outcome)

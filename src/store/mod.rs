@@ -22,7 +22,7 @@ mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender};
@@ -58,6 +58,8 @@ use state::{Catalog, Counters, Inner, SegmentInfo, Shard};
 const LOCK: &str = "lock";
 /// The mark that ends a journal is a header alone.
 const END_MARK_BYTES: u32 = FRAME_HEADER_BYTES as u32;
+/// How long a reader goes on without looking whether its writer has taken keys away: a second.
+const LOOK_EVERY_NS: u64 = 1_000_000_000;
 /// How often a reader tries again when the writer archived a journal between the manifest and the file.
 const REFRESH_ATTEMPTS: usize = 8;
 
@@ -212,6 +214,9 @@ impl Store {
             counters: Counters::default(),
             deletions: DeletionLog::new(options.env.clone(), &options.dir),
             log_settled: AtomicBool::new(false),
+            unlogged: Mutex::new(None),
+            reserve_kept: AtomicBool::new(false),
+            looked_ns: AtomicU64::new(0),
             committing: Mutex::new(()),
             expiring: Mutex::new(()),
             erased_at: Mutex::default(),
@@ -430,6 +435,20 @@ impl Inner {
         self.manifest.seal_with(self.keyring.manifest_cipher());
         let generation = self.keyring.generation();
         self.manifest.publish(|m| m.keyring_generation = m.keyring_generation.max(generation))
+    }
+
+    /// A reader learns within a second what its writer has erased, without being told to look.
+    pub(super) fn keep_up(&self) -> Result<()> {
+        if !self.read_only {
+            return Ok(());
+        }
+        let now_ns = self.env.clock.monotonic_ns();
+        let last_ns = self.looked_ns.load(Relaxed);
+        if last_ns != 0 && now_ns.saturating_sub(last_ns) < LOOK_EVERY_NS {
+            return Ok(());
+        }
+        self.looked_ns.store(now_ns.max(1), Relaxed);
+        self.keyring.refresh().map(drop)
     }
 
     /// Reads the manifest and the journals of a store that another process writes.

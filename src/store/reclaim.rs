@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Damage, Error, Result};
 use crate::format::header::FILE_HEADER_BYTES;
 use crate::format::manifest::SegmentEntry;
 use crate::format::segment::{Directory, SessionEntry};
 use crate::ids::{FileId, SiteHandle};
 use crate::keyring::{Site, draw};
 use crate::segment::reader::SegmentKeys;
-use crate::segment::writer::{SEGMENT_DIR, SegmentClass, SegmentWriter};
+use crate::segment::writer::{SEGMENT_DIR, SegmentClass, SegmentWriter, segment_name};
 
 use super::Store;
 use super::replay::READ_BYTES_MAX;
@@ -66,7 +68,11 @@ impl Inner {
         let theirs = shards.iter().filter_map(|shard| all.get(usize::from(*shard)));
         let theirs = theirs.flat_map(|days| days.values().flatten());
         let segments: Vec<_> = theirs.filter(|s| !s.entry.is_hold()).cloned().collect();
-        self.reclaim(&segments, self.options.reclaim_share).map(drop)
+        let reclaimed = self.reclaim(&segments, self.options.reclaim_share);
+        if reclaimed.is_err() {
+            self.erased_at.lock().extend(sites);
+        }
+        reclaimed.map(drop)
     }
 
     fn reclaim(&self, segments: &[Arc<SegmentInfo>], share: f64) -> Result<Reclaimed> {
@@ -152,6 +158,7 @@ impl Inner {
             self.drop_segments(std::slice::from_ref(old))?;
             return Ok(0);
         }
+        self.check_digest(&old.entry)?;
         let written = self.copy_kept(&old.entry)?;
         let folder = self.dir.join(SEGMENT_DIR);
         let synced = self.env.disk.sync_dir(&folder);
@@ -167,6 +174,21 @@ impl Inner {
         drop(state);
         self.unlink(std::slice::from_ref(old))?;
         Ok(written.bytes)
+    }
+
+    /// Refuses a segment that is not what was written: copied, its damage would be sealed in a digest of its own.
+    fn check_digest(&self, old: &SegmentEntry) -> Result<()> {
+        let (mut digest, mut bytes, mut at) = (Sha256::new(), Vec::new(), 0);
+        while at < old.bytes {
+            let len = (old.bytes - at).min(READ_BYTES_MAX as u64);
+            self.segments.read(old, at, len as usize, &mut bytes)?;
+            digest.update(&bytes);
+            at += len;
+        }
+        match <[u8; 32]>::from(digest.finalize()) == old.digest {
+            true => Ok(()),
+            false => Err(Error::corrupt(&segment_name(old.id), 0, Damage::Rot)),
+        }
     }
 
     fn copy_kept(&self, old: &SegmentEntry) -> Result<SegmentEntry> {

@@ -253,6 +253,7 @@ impl Replay {
     /// Refuses to go on with what was erased or has expired since.
     fn check_still_kept(&mut self) -> Result<()> {
         let inner = &self.site.inner;
+        inner.keep_up()?;
         let epoch = inner.keyring.epoch();
         if epoch == self.epoch {
             return Ok(());

@@ -18,6 +18,7 @@ use crate::journal::table::Table;
 use crate::keyring::Keyring;
 use crate::retention::clock::{ClockDoubt, Watch};
 use crate::retention::log::DeletionLog;
+use crate::retention::record::Certificate;
 use crate::segment::reader::Segments;
 
 use super::manifest::ManifestFile;
@@ -39,6 +40,12 @@ pub(super) struct Inner {
     /// The log of deletions, and whether the last statement of the keyring is known to stand in it.
     pub(super) deletions: DeletionLog,
     pub(super) log_settled: AtomicBool,
+    /// The last certificate, if it could not be logged.
+    pub(super) unlogged: Mutex<Option<Certificate>>,
+    /// Whether the reserve is known to be there.
+    pub(super) reserve_kept: AtomicBool,
+    /// When a reader last looked for a newer keyring, on the monotonic clock in nanoseconds.
+    pub(super) looked_ns: AtomicU64,
     /// Held by whoever deletes: one statement follows on the other.
     pub(super) committing: Mutex<()>,
     pub(super) expiring: Mutex<()>,
@@ -225,6 +232,14 @@ impl Inner {
     pub(super) fn shard(&self, site: SiteHandle) -> &Shard {
         let hash = u64::from_le_bytes(*site.0.first_chunk().unwrap_or(&[0; 8]));
         &self.shards[(hash % self.shards.len() as u64) as usize]
+    }
+
+    /// Whether the catalog still names a segment.
+    pub(super) fn names(&self, segment: &SegmentInfo) -> bool {
+        let all = self.catalog.snapshot();
+        let shard = all.get(usize::from(segment.entry.shard));
+        let of_day = shard.and_then(|days| days.get(&segment.entry.day));
+        of_day.is_some_and(|segments| segments.iter().any(|s| s.entry.id == segment.entry.id))
     }
 
     pub(super) fn check_writable(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Damage, Error, Result};
 use crate::ids::{SessionTag, SiteHandle, VisitorTag, day_of};
 use crate::journal::table::Live;
 use crate::limits::DAY_MS;
@@ -93,6 +93,17 @@ impl<'a> Listing<'a> {
         Ok(Some(self.finish(None)))
     }
 
+    /// Notes damage, unless it is a segment that was dropped or written once more since the listing looked.
+    fn note(&mut self, e: Error) -> Result<(), Moved> {
+        let missing = matches!(&e, Error::Corrupt(c) if c.kind == Damage::Missing);
+        let shard = self.site.inner.shard(self.site.site.handle());
+        if missing && shard.state.lock().epoch != self.epoch {
+            return Err(Moved);
+        }
+        self.damage.push(e);
+        Ok(())
+    }
+
     fn finish(&mut self, next: Option<Cursor>) -> Page {
         let sessions = std::mem::take(&mut self.sessions);
         Page { sessions, next, damage: std::mem::take(&mut self.damage) }
@@ -143,7 +154,7 @@ impl<'a> Listing<'a> {
             match self.segment_source(segment, bounds) {
                 Ok(Some(source)) => sources.push(source),
                 Ok(None) => {}
-                Err(e) => self.damage.push(e),
+                Err(e) => self.note(e)?,
             }
         }
         let no_live =
@@ -206,7 +217,7 @@ impl<'a> Listing<'a> {
                     Source::Pages(pages) if pages.page.is_some() => {
                         if let Err(e) = pages.fill(self) {
                             pages.page = None;
-                            self.damage.push(self.site.name(e));
+                            self.note(self.site.name(e))?;
                         }
                     }
                     _ => break None,
