@@ -52,6 +52,8 @@
 //! * Rot, truncation, swapped files and tampering give an [error](Error) that names the file, the place and the site; never
 //!   wrong data, and never a panic. Other sites go on.
 //! * A failed sync is final: the shard takes no more appends until the store is opened again.
+//! * What expires or is erased can be read by nobody any more, in the store and in every copy ever made of it, once the call returns
+//!   ([`retention`]). Nothing is deleted early, also when the clock jumps.
 //! * The bytes on disk are described in [`format`](mod@format), every limit in [`limits`].
 //!
 //! Features: `rrweb` reads times and snapshots out of events (`Chunk::from_events`); `sim` is the simulated disk for tests.
@@ -65,10 +67,6 @@ mod error;
 pub mod format;
 mod ids;
 mod journal;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "the deletion of sessions, sites and days builds on it")
-)]
 mod keyring;
 pub mod limits;
 pub mod retention;

@@ -221,15 +221,6 @@ impl Keyring {
         self.change(add).map(|(added, _)| added)
     }
 
-    /// Makes a generation that differs in nothing but the keys that seal it: after a key may have been seen, or to try
-    /// again to destroy what could not be destroyed. No data is written again.
-    ///
-    /// # Errors
-    /// As [`Self::change`].
-    pub(crate) fn rotate(&self) -> Result<Published> {
-        self.change(|_| Ok(())).map(|((), published)| published)
-    }
-
     /// Adds a mirror for as long as the keyring is open, by publishing a generation to all of them; later opens must name
     /// it. There must be nothing at its path.
     ///
