@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures the real machine")]
 
 mod corpus;
+mod delete;
 mod ingest;
 mod limit;
 mod machine;
@@ -62,6 +63,10 @@ pub struct Config {
     pub list_sessions: u64,
     /// Segments of the store that is opened.
     pub segments: u64,
+    /// Days of the store of which some are dropped.
+    pub days: u64,
+    /// Sessions that are erased of those of the site that is listed; a divisor of these.
+    pub erasures: u64,
     /// Only these parts, by name; all if empty.
     pub only: Vec<String>,
 }
@@ -78,6 +83,8 @@ impl Config {
             journal_bytes: 1 << 30,
             list_sessions: 100_000,
             segments: 10_000,
+            days: 365,
+            erasures: 20_000,
             only: Vec::new(),
         }
     }
@@ -91,6 +98,8 @@ impl Config {
             journal_bytes: 100 << 20,
             list_sessions: 10_000,
             segments: 1_000,
+            days: 37,
+            erasures: 2_000,
             ..Self::full(corpus, dir)
         }
     }
@@ -101,7 +110,8 @@ impl Config {
 }
 
 /// The parts of a run, by the names that [`Config::only`] takes.
-pub const PARTS: [&str; 7] = ["ingest", "replay", "list", "open", "space", "memory", "kill"];
+pub const PARTS: [&str; 8] =
+    ["ingest", "replay", "list", "open", "space", "delete", "memory", "kill"];
 
 /// Runs the benchmark. `said` is told what is being done.
 ///
@@ -112,12 +122,13 @@ pub fn run(config: &Config, said: &dyn Fn(&str)) -> Result<Report> {
     let mut report = Report::new(machine::describe(), &corpus);
     let bench = Bench { config, corpus };
     type Part = fn(&Bench<'_>, &mut Report) -> Result<()>;
-    let parts: [(&str, &str, Part); 7] = [
+    let parts: [(&str, &str, Part); 8] = [
         ("ingest", "durable ingest beside the bare loop", ingest::measure),
         ("replay", "replay beside decrypting and decompressing in memory", read::replay),
         ("list", "listing a day of a large site", read::list),
         ("open", "opening a store of many segments", open::segments),
         ("space", "space beside compressing each chunk", space::measure),
+        ("delete", "deleting days and sessions, and reading after", delete::measure),
         ("memory", "memory while much is ingested", memory::measure),
         ("kill", "opening after a kill", open::after_kill),
     ];
