@@ -86,7 +86,7 @@ impl Year {
         if !long {
             set_len(&files, |bytes| bytes)?;
         }
-        // The first day on which it is no longer kept: a whole day more than its class, as it counts from its end.
+        // The first day on which it is no longer kept: the class counts from the end of the day.
         let expiry_ms = (day + u64::from(CLASS) + 1) * DAY_MS;
         let before = self.watched.disk.counts();
         let from = Instant::now();
@@ -211,13 +211,15 @@ pub(super) fn drop_beside_writers(bench: &Bench<'_>, report: &mut Report) -> Res
     let goal = Goal::AtMost(1.2, "<= 1.2");
     report.add("ack p99 with a drop / without", ratio, "", Some(1.0), goal, note);
     let note = format!(
-        "of those appends alone that were under way while a day was dropped, {}; p99 {:.2} ms; the limit is the slowest without, median of the windows",
+        "of those appends alone that were under way while a day was dropped, {}; their p99 {:.2} ms; median of the drops; in {} ms without a drop the slowest takes {:.2} ms",
         during.count(),
-        during.at(0.99)
+        during.at(0.99),
+        WINDOW.as_millis(),
+        median(quiet.slowest)
     );
-    let limit = Some(median(quiet.slowest));
     let goal = Goal::AtMost(20.0, "<= 20 ms");
-    report.add("slowest append during a drop", median(during.slowest), "ms", limit, goal, note);
+    let slowest = median(during.slowest);
+    report.add("slowest append during a drop", slowest, "ms", None, goal, note);
     Ok(())
 }
 
