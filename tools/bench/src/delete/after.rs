@@ -123,7 +123,7 @@ fn in_turn(
     one: impl Fn() -> Result<f64>,
     other: impl Fn() -> Result<f64>,
 ) -> Result<(f64, f64)> {
-    if turn % 2 == 0 {
+    if turn.is_multiple_of(2) {
         Ok((one()?, other()?))
     } else {
         let second = other()?;
