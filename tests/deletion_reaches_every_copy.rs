@@ -13,7 +13,7 @@ use common::{DAY, chunk, session, session_id, site_id};
 use parking_lot::Mutex;
 use reelvault::env::sim::{SimClock, SimDisk, Survival};
 use reelvault::env::{Clock, Env};
-use reelvault::{Error, Held, KeyFile, KeyProvider, Options, Retention, Store, VisitorId};
+use reelvault::{Error, Held, KeyFile, Options, Retention, Store, VisitorId};
 
 type Files = BTreeMap<PathBuf, Arc<Vec<u8>>>;
 
@@ -59,14 +59,7 @@ fn disk_of<'a>(files: impl IntoIterator<Item = (&'a PathBuf, &'a Arc<Vec<u8>>)>)
 }
 
 fn options(env: &Env) -> Options {
-    let provider: Arc<dyn KeyProvider> = Arc::new(KeyFile::open(env, "/keys/key").unwrap());
-    let mirrors = ["/keys/a/keyring", "/keys/b/keyring"].map(PathBuf::from);
-    Options::new("/store", mirrors, provider)
-        .env(env.clone())
-        .shards(2)
-        .journal_bytes(64 << 10)
-        .fill_bytes(16 << 10)
-        .background(false)
+    common::sim::options(env.clone(), &common::sim::key_on(env).unwrap())
 }
 
 const SITES: [&str; 3] = ["shop.example", "help.example", "gone.example"];

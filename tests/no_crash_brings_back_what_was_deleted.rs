@@ -5,26 +5,18 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use common::{DAY, chunk, session, session_id, site_id};
 use reelvault::env::Env;
 use reelvault::env::sim::{START_MS, SimClock, SimDisk, Survival};
-use reelvault::{Error, Held, KeyFile, KeyProvider, Options, Result, Retention, Store, VisitorId};
+use reelvault::{Error, Held, KeyFile, Options, Result, Retention, Store, VisitorId};
 
 /// Images of each crash.
 const SEEDS: u64 = 6;
 
 fn options(env: &Env) -> Options {
-    let provider: Arc<dyn KeyProvider> = Arc::new(KeyFile::open(env, "/keys/key").unwrap());
-    let mirrors = ["/keys/a/keyring", "/keys/b/keyring"].map(PathBuf::from);
-    Options::new("/store", mirrors, provider)
-        .env(env.clone())
-        .shards(1)
-        .journal_bytes(64 << 10)
-        .fill_bytes(16 << 10)
-        .background(false)
+    common::sim::options(env.clone(), &common::sim::key_on(env).unwrap())
 }
 
 fn clock_at(days: u64) -> SimClock {

@@ -4,32 +4,14 @@
 
 mod common;
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use common::{DAY, chunk, replayed, session, session_id, site_id};
 use reelvault::env::sim::{SimClock, SimDisk};
 use reelvault::env::{Clock, Env};
 use reelvault::retention::{CLOCK_OFFLINE_MAX_MS, Deed};
-use reelvault::{
-    Error, Held, KeyFile, KeyProvider, Options, Query, Retention, Site, Store, VisitorId,
-};
+use reelvault::{Error, Held, KeyFile, Options, Query, Retention, Site, Store, VisitorId};
 
 fn options(env: &Env) -> Options {
-    let provider: Arc<dyn KeyProvider> = match KeyFile::open(env, "/keys/key") {
-        Ok(key) => Arc::new(key),
-        Err(_) => {
-            env.disk.create_dir("/keys".as_ref()).unwrap();
-            Arc::new(KeyFile::create(env, "/keys/key").unwrap())
-        }
-    };
-    let mirrors = ["/keys/a/keyring", "/keys/b/keyring"].map(PathBuf::from);
-    Options::new("/store", mirrors, provider)
-        .env(env.clone())
-        .shards(1)
-        .journal_bytes(64 << 10)
-        .fill_bytes(16 << 10)
-        .background(false)
+    common::sim::options(env.clone(), &common::sim::key_on(env).unwrap())
 }
 
 struct World {
@@ -41,6 +23,8 @@ struct World {
 impl World {
     fn new() -> (Self, Store, Site) {
         let (env, disk, clock) = reelvault::env::sim::env(1);
+        env.disk.create_dir("/keys".as_ref()).unwrap();
+        KeyFile::create(&env, "/keys/key").unwrap();
         let store = Store::create(options(&env)).unwrap();
         let site = store.add_site(site_id("shop.example"), 30).unwrap();
         (Self { env, disk, clock }, store, site)
