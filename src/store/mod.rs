@@ -15,6 +15,7 @@ mod manifest;
 mod options;
 mod reclaim;
 mod recover;
+mod refresh;
 mod replay;
 mod state;
 mod stats;
@@ -29,7 +30,7 @@ use crossbeam::channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
 use crate::env::{Env, Locking};
-use crate::error::{Damage, Error, Result};
+use crate::error::{Error, Result};
 use crate::format::frame::FRAME_HEADER_BYTES;
 use crate::format::manifest::Manifest;
 use crate::ids::{SessionId, SiteId, StoreId};
@@ -58,10 +59,6 @@ use state::{Catalog, Counters, Inner, SegmentInfo, Shard};
 const LOCK: &str = "lock";
 /// The mark that ends a journal is a header alone.
 const END_MARK_BYTES: u32 = FRAME_HEADER_BYTES as u32;
-/// How long a reader goes on without looking whether its writer has taken keys away: a second.
-const LOOK_EVERY_NS: u64 = 1_000_000_000;
-/// How often a reader tries again when the writer archived a journal between the manifest and the file.
-const REFRESH_ATTEMPTS: usize = 8;
 
 /// A store of session recordings.
 ///
@@ -429,51 +426,6 @@ impl Inner {
         self.remove_leftovers()
     }
 
-    /// Lets the manifest remember the generation of the keyring, so that an older one is refused from now on, and
-    /// take up its suite.
-    fn note_keyring(&self) -> Result<()> {
-        self.manifest.seal_with(self.keyring.manifest_cipher());
-        let generation = self.keyring.generation();
-        self.manifest.publish(|m| m.keyring_generation = m.keyring_generation.max(generation))
-    }
-
-    /// A reader learns within a second what its writer has erased, without being told to look.
-    pub(super) fn keep_up(&self) -> Result<()> {
-        if !self.read_only {
-            return Ok(());
-        }
-        let now_ns = self.env.clock.monotonic_ns();
-        let last_ns = self.looked_ns.load(Relaxed);
-        if last_ns != 0 && now_ns.saturating_sub(last_ns) < LOOK_EVERY_NS {
-            return Ok(());
-        }
-        self.looked_ns.store(now_ns.max(1), Relaxed);
-        self.keyring.refresh().map(drop)
-    }
-
-    /// Reads the manifest and the journals of a store that another process writes.
-    pub(super) fn refresh(&self) -> Result<()> {
-        let _refreshing = self.refreshing.lock();
-        let mut last = None;
-        for _ in 0..REFRESH_ATTEMPTS {
-            self.keyring.refresh()?;
-            let manifest = self.manifest.refresh()?;
-            let loaded = self.load_journals(&manifest);
-            match loaded.and_then(|l| self.check_not_rolled_back(&manifest).map(|()| l)) {
-                Ok(loaded) => {
-                    // In this order a chunk may be seen twice for a moment, which is noticed, but not missed.
-                    self.catalog.replace(&manifest.segments);
-                    self.adopt(loaded);
-                    return Ok(());
-                }
-                // The writer has made or archived a journal since it published this manifest.
-                Err(Error::Corrupt(c)) if may_be_moving(c.kind) => last = Some(Error::Corrupt(c)),
-                Err(e) => return Err(e),
-            }
-        }
-        last.map_or(Ok(()), Err)
-    }
-
     /// Makes everything durable, each shard for itself; the first failure is told.
     fn sync_all(&self) -> Result<()> {
         let mut outcome = Ok(());
@@ -508,10 +460,6 @@ impl Inner {
         self.wake();
         synced
     }
-}
-
-fn may_be_moving(damage: Damage) -> bool {
-    damage != Damage::BeforeValidFrames
 }
 
 fn must_exist(options: &Options) -> Result<()> {

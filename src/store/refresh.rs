@@ -1,0 +1,63 @@
+//! What another process has changed: a reader takes it in, and an older keyring is told from a newer.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::error::{Damage, Error, Result};
+
+use super::state::Inner;
+
+/// How long a reader goes on without looking whether its writer has taken keys away: a second.
+const LOOK_EVERY_NS: u64 = 1_000_000_000;
+/// How often a reader tries again when the writer archived a journal between the manifest and the file.
+const REFRESH_ATTEMPTS: usize = 8;
+
+impl Inner {
+    /// Lets the manifest remember the generation of the keyring, so that an older one is refused from now on, and
+    /// take up its suite.
+    pub(super) fn note_keyring(&self) -> Result<()> {
+        self.manifest.seal_with(self.keyring.manifest_cipher());
+        let generation = self.keyring.generation();
+        self.manifest.publish(|m| m.keyring_generation = m.keyring_generation.max(generation))
+    }
+
+    /// A reader learns within a second what its writer has erased, without being told to look.
+    pub(super) fn keep_up(&self) -> Result<()> {
+        if !self.read_only {
+            return Ok(());
+        }
+        let now_ns = self.env.clock.monotonic_ns();
+        let last_ns = self.looked_ns.load(Relaxed);
+        if last_ns != 0 && now_ns.saturating_sub(last_ns) < LOOK_EVERY_NS {
+            return Ok(());
+        }
+        self.looked_ns.store(now_ns.max(1), Relaxed);
+        self.keyring.refresh().map(drop)
+    }
+
+    /// Reads the manifest and the journals of a store that another process writes.
+    pub(super) fn refresh(&self) -> Result<()> {
+        let _refreshing = self.refreshing.lock();
+        let mut last = None;
+        for _ in 0..REFRESH_ATTEMPTS {
+            self.keyring.refresh()?;
+            let manifest = self.manifest.refresh()?;
+            let loaded = self.load_journals(&manifest);
+            match loaded.and_then(|l| self.check_not_rolled_back(&manifest).map(|()| l)) {
+                Ok(loaded) => {
+                    // In this order a chunk may be seen twice for a moment, which is noticed, but not missed.
+                    self.catalog.replace(&manifest.segments);
+                    self.adopt(loaded);
+                    return Ok(());
+                }
+                // The writer has made or archived a journal since it published this manifest.
+                Err(Error::Corrupt(c)) if may_be_moving(c.kind) => last = Some(Error::Corrupt(c)),
+                Err(e) => return Err(e),
+            }
+        }
+        last.map_or(Ok(()), Err)
+    }
+}
+
+fn may_be_moving(damage: Damage) -> bool {
+    damage != Damage::BeforeValidFrames
+}
