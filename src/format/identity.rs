@@ -2,6 +2,8 @@
 
 use super::codec::{Malformed, Put, Take};
 use super::header::{Codec, UnitKind, associated};
+use std::sync::Arc;
+
 use crate::crypto::{Cipher, Nonce, Suite, TAG_BYTES};
 use crate::ids::{SessionTag, SiteHandle};
 use crate::limits::{
@@ -18,8 +20,8 @@ pub(crate) struct SealedIdentity {
     /// The number of its suite: it is carried on as it was sealed, in units of other suites too.
     suite: u8,
     nonce: Nonce,
-    /// Ciphertext and tag.
-    bytes: Box<[u8]>,
+    /// Ciphertext and tag. Shared: a listing copies it from its index for each session it tells.
+    bytes: Arc<[u8]>,
 }
 
 /// Why an identity could not be opened.

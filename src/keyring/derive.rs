@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::session::{Purpose, SessionKeys, Which};
+use super::session::{Purpose, SessionKeys, Unknown, Which};
 use super::{EXPIRY_DAY_MAX, Keyring, Site};
 use crate::crypto::{Cipher, Key, Suite, hmac, kdf};
 use crate::error::{Error, InputError, Result};
@@ -53,9 +53,14 @@ impl Keyring {
         let which = Which { site: site.handle(), tag: *tag, expiry_day };
         let epoch = match self.cache.session(&which) {
             Ok(keys) => return Ok(keys),
-            Err(epoch) => epoch,
+            Err(Unknown::Gone) => return Err(Error::Erased),
+            Err(Unknown::Since(epoch)) => epoch,
         };
-        let keys = derive(&*self.day_key(expiry_day)?, expiry_day)?;
+        let derived = derive(&*self.day_key(expiry_day)?, expiry_day);
+        if let Err(Error::Erased) = &derived {
+            self.cache.note_gone(epoch, which);
+        }
+        let keys = derived?;
         self.cache.keep_session(epoch, which, &keys);
         Ok(keys)
     }

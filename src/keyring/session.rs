@@ -84,6 +84,8 @@ struct Inner {
     epoch: u64,
     days: Recent<u32, Key>,
     sessions: Recent<Which, SessionKeys>,
+    /// Sessions that were found erased: a listing meets them again and again.
+    gone: Recent<Which, ()>,
     ciphers: Recent<Purpose, Cipher>,
 }
 
@@ -91,21 +93,40 @@ struct Inner {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Epoch(u64);
 
+/// Why the keys of a session are not in memory.
+pub(super) enum Unknown {
+    /// It was erased.
+    Gone,
+    /// They are to be derived; this is when that begins.
+    Since(Epoch),
+}
+
 impl Cache {
     pub(super) fn new() -> Self {
         let inner = Inner {
             epoch: 0,
             days: Recent::new(DAY_LEAVES_MAX),
             sessions: Recent::new(SESSION_KEYS_MAX),
+            gone: Recent::new(SESSION_KEYS_MAX),
             ciphers: Recent::new(CIPHERS_MAX),
         };
         Self { inner: Mutex::new(inner) }
     }
 
-    pub(super) fn session(&self, which: &Which) -> Result<Arc<SessionKeys>, Epoch> {
+    pub(super) fn session(&self, which: &Which) -> Result<Arc<SessionKeys>, Unknown> {
         let mut inner = self.inner.lock();
-        let epoch = Epoch(inner.epoch);
-        inner.sessions.find(which).ok_or(epoch)
+        match inner.sessions.find(which) {
+            Some(keys) => Ok(keys),
+            None if inner.gone.find(which).is_some() => Err(Unknown::Gone),
+            None => Err(Unknown::Since(Epoch(inner.epoch))),
+        }
+    }
+
+    pub(super) fn note_gone(&self, epoch: Epoch, which: Which) {
+        let mut inner = self.inner.lock();
+        if inner.epoch == epoch.0 {
+            inner.gone.keep(which, Arc::new(()));
+        }
     }
 
     pub(super) fn day(&self, day: u32) -> Result<Arc<Key>, Epoch> {
@@ -147,6 +168,7 @@ impl Cache {
         inner.epoch += 1;
         inner.days = Recent::new(DAY_LEAVES_MAX);
         inner.sessions = Recent::new(SESSION_KEYS_MAX);
+        inner.gone = Recent::new(SESSION_KEYS_MAX);
         inner.ciphers = Recent::new(CIPHERS_MAX);
     }
 }
@@ -214,10 +236,10 @@ mod tests {
     #[test]
     fn a_key_derived_before_everything_was_forgotten_is_not_remembered_after() {
         let cache = Cache::new();
-        let Err(epoch) = cache.session(&which(1)) else { panic!("it was never kept") };
+        let Err(Unknown::Since(epoch)) = cache.session(&which(1)) else { panic!("never kept") };
         cache.keep_session(epoch, which(1), &keys());
         assert!(cache.session(&which(1)).is_ok());
-        let Err(epoch) = cache.session(&which(2)) else { panic!("it was never kept") };
+        let Err(Unknown::Since(epoch)) = cache.session(&which(2)) else { panic!("never kept") };
         cache.forget();
         cache.keep_session(epoch, which(2), &keys());
         cache.keep_day(epoch, 7, &Arc::new(key()));
