@@ -358,3 +358,32 @@ fn space_of_erased_sessions_comes_back_and_the_others_stay_as_they_are() {
     store.maintain().unwrap();
     assert_eq!(store.stats().unwrap().segments, 0, "nothing is left of it");
 }
+
+#[test]
+fn a_log_that_was_cut_changed_or_removed_is_seen() {
+    let (world, store, site) = World::new();
+    for name in ["one", "two", "three"] {
+        world.record(&site, name, 30);
+        site.erase_sessions([session_id(name)], Held::Refuse).unwrap();
+    }
+    drop((site, store));
+    let whole = world.disk.file_bytes("/store/deletions").unwrap();
+    let look = |bytes: Option<&[u8]>| {
+        match bytes {
+            Some(bytes) => world.disk.write_file("/store/deletions", bytes).unwrap(),
+            None => world.disk.remove_file("/store/deletions").unwrap(),
+        }
+        let store = Store::open_read_only(options(&world.env)).unwrap();
+        let deletions = store.deletions().unwrap();
+        (deletions.certificates.len(), deletions.damage.len())
+    };
+    assert_eq!(look(Some(&whole)), (3, 0));
+    let record = (whole.len() - 32) / 3;
+    // The last record stands in the keyring, too; what came before it does not.
+    assert_eq!(look(Some(&whole[..whole.len() - record])), (3, 0));
+    assert_eq!(look(Some(&whole[..whole.len() - 2 * record])), (1, 1));
+    let mut changed = whole.clone();
+    changed[32 + record / 2] ^= 1;
+    assert!(look(Some(&changed)).1 > 0);
+    assert_eq!(look(None), (0, 1));
+}
