@@ -39,6 +39,9 @@ pub const SITES_MAX: usize = 1 << 20;
 pub const JOURNAL_BYTES_MIN: u32 = 64 << 10;
 /// Largest size in bytes at which a journal is rotated: offsets in it are 32-bit, and one frame may pass it.
 pub const JOURNAL_BYTES_MAX: u32 = 1 << 30;
+/// Most sessions that one erasure names: it bounds the records of the log of deletions, and the keyring, which holds the
+/// last one.
+pub const ERASED_SESSIONS_MAX: usize = 1 << 17;
 /// Most sessions that one page of a listing holds: it bounds the memory of a request.
 pub const PAGE_SESSIONS_MAX: usize = 1_000;
 /// Cleartext of a block in bytes before which it is cut: it bounds the memory of a replay.

@@ -8,13 +8,12 @@ use std::path::Path;
 use crate::env::Env;
 use crate::error::{Damage, Error, Result};
 use crate::format::manifest::SegmentEntry;
-use crate::format::segment::{ChunkEntry, SessionEntry};
+use crate::format::segment::ChunkEntry;
 use crate::ids::{FileId, SiteHandle, day_of};
 use crate::journal::read::{FrameKeys, OpenFrame, open_frame};
 use crate::journal::table::Live;
 use crate::keyring::{Kept, Keyring, SessionKeys, Site};
 use crate::segment::writer::{Buffers, SegmentClass, SegmentWriter, SessionBlocks, segment_name};
-use crate::seqset::SeqSet;
 
 /// What is to be archived.
 pub(crate) struct Job<'a> {
@@ -143,21 +142,7 @@ fn write_session(
         let (name, at) = first.map_or(("", 0), |f| (&*f.journal.name, u64::from(f.offset)));
         return Err(Error::corrupt(name, at, Damage::Commitment));
     }
-    let mut blocks = SessionBlocks::new(SessionEntry {
-        tag: stamp.tag,
-        visitor: stamp.visitor,
-        commitment: stamp.commitment,
-        attempt: stamp.attempt,
-        kind: stamp.kind,
-        start_ms: stamp.start_ms,
-        first_ms: u64::MAX,
-        last_ms: 0,
-        events: 0,
-        seqs: SeqSet::default(),
-        identity: stamp.identity.clone(),
-        offset: 0,
-        blocks: Box::default(),
-    });
+    let mut blocks = SessionBlocks::new(stamp.entry());
     let frame_keys = FrameKeys {
         keyring,
         site,

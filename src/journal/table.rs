@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::chunk::{Kind, Snapshot};
 use crate::format::frame::Envelope;
 use crate::format::identity::SealedIdentity;
+use crate::format::segment::SessionEntry;
 use crate::ids::{SessionTag, SiteHandle, VisitorTag, expiry_day};
 use crate::seqset::SeqSet;
 
@@ -49,6 +50,25 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    /// How a segment lists the session before any of its blocks.
+    pub(crate) fn entry(&self) -> SessionEntry {
+        SessionEntry {
+            tag: self.tag,
+            visitor: self.visitor,
+            commitment: self.commitment,
+            attempt: self.attempt,
+            kind: self.kind,
+            start_ms: self.start_ms,
+            first_ms: u64::MAX,
+            last_ms: 0,
+            events: 0,
+            seqs: SeqSet::default(),
+            identity: self.identity.clone(),
+            offset: 0,
+            blocks: Box::default(),
+        }
+    }
+
     /// The first day on which the session is no longer kept.
     pub(crate) fn expiry_day(&self) -> u32 {
         expiry_day(self.start_ms, self.retention_days)

@@ -137,7 +137,7 @@ impl Next<'_> {
         self.state.log = self.state.log.after(record, digest);
     }
 
-    /// Where the log of erasures ends, what was recorded in this generation included.
+    /// Where the log of deletions ends, what was recorded in this generation included.
     pub(crate) fn log_head(&self) -> LogHead {
         self.state.log.clone()
     }

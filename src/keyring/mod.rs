@@ -250,7 +250,7 @@ impl Keyring {
         self.writer.lock().ended.clone()
     }
 
-    /// Where the log of erasures ends.
+    /// Where the log of deletions ends.
     pub(crate) fn log_head(&self) -> LogHead {
         self.live.read().log.clone()
     }

@@ -15,7 +15,7 @@ use crate::limits::{SITES_MAX, STATE_BYTES_MAX};
 const FIXED_BYTES: usize = 16 + 8 + 1 + Key::BYTES + 4 + (8 + 32) + 4 * 10;
 const ERASED_BYTES: usize = 16;
 
-/// Where the log of erasures ends.
+/// Where the log of deletions ends.
 ///
 /// The last record is kept whole, so that one that a crash kept out of the log can be appended after it.
 #[derive(Clone, PartialEq, Eq)]

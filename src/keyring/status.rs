@@ -106,7 +106,7 @@ pub struct KeyStatus {
     pub erased_sites: u64,
     /// Sessions that are held.
     pub holds: u64,
-    /// Records in the log of erasures.
+    /// Records in the log of deletions.
     pub erasures: u64,
     /// The last expiry day whose key is gone, in days since 1970-01-01, if there is one.
     pub expired_through: Option<u32>,

@@ -6,6 +6,4 @@ pub(crate) mod log;
 pub(crate) mod record;
 
 pub use clock::{CLOCK_OFFLINE_MAX_MS, CLOCK_STEP_MAX_MS, ClockDoubt};
-pub use record::{
-    Certificate, Deed, ERASED_SESSIONS_MAX, HOLD_REASON_BYTES_MAX, Receipt, Statement,
-};
+pub use record::{Certificate, Deed, Receipt, Statement};

@@ -10,15 +10,12 @@ use sha2::{Digest, Sha256};
 
 use crate::format::codec::{Malformed, Put, Take};
 use crate::ids::{SessionTag, SiteHandle, StoreId, VisitorTag};
+use crate::limits::ERASED_SESSIONS_MAX;
 
-/// Most sessions that one statement names: it bounds the log's records, and the keyring, which holds the last one.
-pub const ERASED_SESSIONS_MAX: usize = 1 << 17;
 /// Longest text of a provider's receipt in bytes: what is longer is cut.
 const RECEIPT_BYTES_MAX: usize = 1_024;
 /// Most receipts of one statement: a generation ends one version of the provider's key, and some that failed before.
 const RECEIPTS_MAX: usize = 1_024;
-/// Longest reason of a hold in bytes.
-pub const HOLD_REASON_BYTES_MAX: usize = 1_024;
 
 const VERSION: u8 = 1;
 

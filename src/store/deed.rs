@@ -34,6 +34,8 @@ impl Store {
         let inner = &*self.inner;
         let logged = inner.deletions.read(&inner.log_cipher())?;
         let (mut certificates, mut damage) = (logged.certificates, logged.damage);
+        // After the log, so that what a reader found in it is not ahead of what it knows.
+        inner.keyring.refresh()?;
         let head = inner.keyring.log_head();
         if let Some(last) = pending(&head, &certificates)? {
             certificates.push(last);

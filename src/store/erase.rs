@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::error::{Error, Result};
 use crate::ids::{SessionId, SessionTag, SiteHandle, SiteId, VisitorId};
-use crate::retention::record::{Certificate, Deed, ERASED_SESSIONS_MAX};
+use crate::limits::ERASED_SESSIONS_MAX;
+use crate::retention::record::{Certificate, Deed};
 
 use super::find::ATTEMPTS_MAX;
 use super::state::Inner;

@@ -11,9 +11,9 @@ use crate::format::manifest::SegmentEntry;
 use crate::format::segment::{ChunkEntry, SessionEntry};
 use crate::ids::{FileId, HoldId, SessionId, day_of};
 use crate::keyring::{Hold, Kept, draw};
-use crate::retention::record::{Certificate, Deed, HOLD_REASON_BYTES_MAX};
+use crate::limits::HOLD_REASON_BYTES_MAX;
+use crate::retention::record::{Certificate, Deed};
 use crate::segment::writer::{SEGMENT_DIR, SegmentClass, SegmentWriter, SessionBlocks};
-use crate::seqset::SeqSet;
 
 use super::find::{Looked, Parts};
 use super::state::{Inner, SegmentInfo};
@@ -196,19 +196,9 @@ impl Site {
         let mut writer =
             SegmentWriter::create(&inner.env, &inner.dir, copy, class, suite, level, buffers)?;
         let mut blocks = SessionBlocks::new(SessionEntry {
-            tag: stamp.tag,
-            visitor: stamp.visitor,
             commitment: *keys.commitment(),
-            attempt: stamp.attempt,
-            kind: stamp.kind,
-            start_ms: stamp.start_ms,
-            first_ms: u64::MAX,
-            last_ms: 0,
-            events: 0,
-            seqs: SeqSet::default(),
             identity,
-            offset: 0,
-            blocks: Box::default(),
+            ..stamp.entry()
         });
         let mut chunks = 0;
         let mut replay = Replay::new(self, id, parts, (0, 0))?;
