@@ -20,6 +20,22 @@ pub enum Error {
     #[error("{0}")]
     Input(#[from] InputError),
 
+    /// There is no repository at this place. The first backup makes one, or name the right place.
+    #[error("no repository in {0}")]
+    NoRepository(String),
+
+    /// The repository holds no such snapshot of this store.
+    #[error("no such snapshot in {0}")]
+    NoSnapshot(String),
+
+    /// A store can only be restored into a directory that is empty, or that an interrupted restore left.
+    #[error("{} is not empty", .0.display())]
+    NotEmpty(PathBuf),
+
+    /// The caller asked to stop. What was done so far is whole; doing it again goes on from there.
+    #[error("interrupted")]
+    Interrupted,
+
     /// There is no store in this directory. Make one with `init`, or name the right directory.
     #[error("no store in {}", .0.display())]
     NoStore(PathBuf),

@@ -59,6 +59,7 @@
 //! Features: `rrweb` reads times and snapshots out of events (`Chunk::from_events`); `sim` is the simulated disk for tests.
 
 mod archive;
+pub mod backup;
 mod cache;
 mod chunk;
 mod crypto;

@@ -59,3 +59,9 @@ pub const BLOCK_BYTES_TARGET: usize = 4 << 20;
 
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;
+
+/// Most pieces of which a file of a snapshot is put together: it bounds what is opened for one file.
+pub const PIECES_MAX: usize = 4_096;
+/// Shortest grace time of a prune in milliseconds, a day: four times as long as a backup goes on without looking again at
+/// what is there.
+pub const PRUNE_GRACE_MS_MIN: u64 = DAY_MS;

@@ -13,7 +13,7 @@
 //! * The locators and envelopes of a journal are sealed under keys of that one file: a frame is at least 140 bytes and a
 //!   file little more than 1 GiB, so they are below 2^23, and the chance below 2^-51.
 //! * The index and directory keys of a day seal a few units for each of its segments, the manifest key one for each
-//!   publication. A manifest replaced ten
+//!   publication, the repository key one for each snapshot, list and mark. A manifest replaced ten
 //!   times a second for ten years stays below 2^32, and the chance below 2^-33.
 //! * The three seals of a frame share one nonce under three different keys, which is as good as three nonces:
 //!   uniqueness is asked of the pair of key and nonce.

@@ -78,6 +78,11 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// The system's.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Renames a file to a name that nothing has.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, and then nothing has changed; the system's.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Unlinks a file.
     ///
     /// # Errors

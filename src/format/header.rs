@@ -26,6 +26,10 @@ impl FileKind {
     pub(crate) const MANIFEST: Self = Self(b"RVLTMNFS");
     pub(crate) const KEYRING: Self = Self(b"RVLTKEYR");
     pub(crate) const DELETIONS: Self = Self(b"RVLTDELS");
+    pub(crate) const REPOSITORY: Self = Self(b"RVLTREPO");
+    pub(crate) const SNAPSHOT: Self = Self(b"RVLTSNAP");
+    pub(crate) const LIST: Self = Self(b"RVLTLIST");
+    pub(crate) const MARK: Self = Self(b"RVLTMARK");
 
     /// The header of a new file that stays with the first suite.
     pub(crate) fn header(self, id: FileId) -> [u8; FILE_HEADER_BYTES] {
@@ -118,6 +122,9 @@ impl UnitKind {
     pub(crate) const KEYRING: Self = Self(b"RVkr");
     pub(crate) const IDENTITY: Self = Self(b"RVid");
     pub(crate) const CERTIFICATE: Self = Self(b"RVct");
+    pub(crate) const SNAPSHOT: Self = Self(b"RVss");
+    pub(crate) const LIST: Self = Self(b"RVls");
+    pub(crate) const MARK: Self = Self(b"RVpm");
 
     /// The first bytes of a unit's header, which its seal authenticates.
     pub(crate) fn common(self, suite: Suite, codec: Codec) -> [u8; UNIT_COMMON_BYTES] {

@@ -32,7 +32,7 @@ pub(crate) struct JournalEntry {
 }
 
 /// A segment that the manifest names, and what is known of it without opening it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SegmentEntry {
     pub(crate) id: FileId,
     pub(crate) shard: u16,
@@ -47,7 +47,7 @@ pub(crate) struct SegmentEntry {
 }
 
 const JOURNAL_ENTRY_BYTES: usize = 16 + 2 + 8 + 8;
-const SEGMENT_ENTRY_BYTES: usize = 16 + 2 + 4 + 4 + 8 + 32 + 4 + 8 + 8 + 8;
+pub(super) const SEGMENT_ENTRY_BYTES: usize = 16 + 2 + 4 + 4 + 8 + 32 + 4 + 8 + 8 + 8;
 
 impl Manifest {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -65,18 +65,7 @@ impl Manifest {
             out.put_u64(j.cut);
         }
         out.put_varint(self.segments.len() as u64);
-        for s in &self.segments {
-            out.put(&s.id.0);
-            out.put_u16(s.shard);
-            out.put_u32(s.day);
-            out.put_u32(s.retention_days);
-            out.put_u64(s.bytes);
-            out.put(&s.digest);
-            out.put_u32(s.sessions);
-            out.put_u64(s.first_start_ms);
-            out.put_u64(s.last_event_ms);
-            out.put_u64(s.raw_bytes);
-        }
+        self.segments.iter().for_each(|s| s.encode(out));
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
@@ -135,7 +124,20 @@ impl SegmentEntry {
         (self.retention_days > 0).then(|| expiry_day_of(self.day, self.retention_days))
     }
 
-    fn decode(take: &mut Take<'_>) -> Result<Self, Malformed> {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.put(&self.id.0);
+        out.put_u16(self.shard);
+        out.put_u32(self.day);
+        out.put_u32(self.retention_days);
+        out.put_u64(self.bytes);
+        out.put(&self.digest);
+        out.put_u32(self.sessions);
+        out.put_u64(self.first_start_ms);
+        out.put_u64(self.last_event_ms);
+        out.put_u64(self.raw_bytes);
+    }
+
+    pub(super) fn decode(take: &mut Take<'_>) -> Result<Self, Malformed> {
         Ok(Self {
             id: FileId(take.array("segment id")?),
             shard: take.u16("shard of a segment")?,

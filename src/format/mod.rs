@@ -6,4 +6,5 @@ pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod identity;
 pub(crate) mod manifest;
+pub(crate) mod repository;
 pub(crate) mod segment;

@@ -136,6 +136,11 @@ impl Journal {
         Ok(Self { id, head, name, path, cipher, file, durable, ended, filled })
     }
 
+    /// The file itself.
+    pub(crate) fn file(&self) -> &dyn File {
+        &*self.file
+    }
+
     /// The length of the file in bytes.
     pub(crate) fn filled(&self) -> u32 {
         *self.filled.lock()

@@ -111,13 +111,24 @@ pub(crate) fn scan(
     journal: &Journal,
     cut: u64,
     recovery: Recovery,
+    visit: impl FnMut(u32, &FrameHeader, &[u8]) -> Result<()>,
+) -> Result<Scanned> {
+    scan_from(journal, FRAMES_FROM, cut, recovery, visit)
+}
+
+/// As [`scan`], from the end of a frame on.
+pub(crate) fn scan_from(
+    journal: &Journal,
+    from: u32,
+    cut: u64,
+    recovery: Recovery,
     mut visit: impl FnMut(u32, &FrameHeader, &[u8]) -> Result<()>,
 ) -> Result<Scanned> {
     let filled = journal.filled();
     let limit = if cut == NO_CUT { filled } else { cut.min(filled.into()) as u32 };
     let mut window = Window { journal, limit, from: 0, bytes: Vec::new() };
-    let mut scanned = Scanned { end: FRAMES_FROM, durable: FRAMES_FROM, ..Scanned::default() };
-    let mut at = FRAMES_FROM;
+    let mut scanned = Scanned { end: from, durable: from, ..Scanned::default() };
+    let mut at = from;
     loop {
         while let Some((header, frame)) = window.frame(at)? {
             if header.is_end() {

@@ -152,6 +152,11 @@ impl Keyring {
         self.store_cipher("reelvault/manifest", &[])
     }
 
+    /// Seals what says what a repository holds.
+    pub(crate) fn repository_cipher(&self) -> Cipher {
+        self.store_cipher("reelvault/repository", &[])
+    }
+
     fn store_cipher(&self, label: &str, context: &[u8]) -> Cipher {
         let key = kdf(&self.live.read().store_key, label, context);
         self.sealing(&key)

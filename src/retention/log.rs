@@ -48,6 +48,13 @@ pub(crate) struct Logged {
     tail: Option<Tail>,
 }
 
+impl Logged {
+    /// Where the last whole record ends; none if there is no log.
+    pub(crate) fn end(&self) -> Option<u64> {
+        self.tail.map(|tail| tail.end)
+    }
+}
+
 impl DeletionLog {
     pub(crate) fn new(env: Env, dir: &Path) -> Self {
         Self { env, dir: dir.to_owned(), tail: Mutex::new(None) }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::crypto::{Cipher, NONCE_BYTES, Nonce, Suite, TAG_BYTES};
-use crate::env::{Env, Mode, read_exact_at};
+use crate::env::{Env, Mode, Random, read_exact_at};
 use crate::error::{Damage, Error, Result};
 use crate::format::header::{
     Codec, FILE_HEADER_BYTES, FileKind, UNIT_HEADER_BYTES, Unit, UnitKind,
@@ -18,7 +18,7 @@ use crate::ids::FileId;
 use crate::limits::STATE_BYTES_MAX;
 use crate::retention::clock::Watch;
 
-pub(super) const MANIFEST: &str = "manifest";
+pub(crate) const MANIFEST: &str = "manifest";
 /// The key check stands behind the file header: nonce, tag, and their checksum.
 const CRC_AT: usize = FILE_HEADER_BYTES + NONCE_BYTES + TAG_BYTES;
 const UNIT_AT: usize = CRC_AT + 4;
@@ -102,24 +102,11 @@ impl ManifestFile {
     }
 
     fn write(&self, manifest: &Manifest) -> Result<()> {
-        let (mut id, mut nonce) = (FileId([0; 16]), Nonce::default());
         let path = self.dir.join(MANIFEST);
         let new = self.dir.join(MANIFEST_NEW);
         let failed = |e| Error::io("writing the manifest", &path, e);
-        self.env.random.fill(&mut id.0).map_err(failed)?;
-        self.env.random.fill(&mut nonce).map_err(failed)?;
-        let cipher = self.cipher.read();
-        let mut bytes = FileKind::MANIFEST.header_in(cipher.suite(), id).to_vec();
-        let mut check = Nonce::default();
-        self.env.random.fill(&mut check).map_err(failed)?;
-        bytes.extend_from_slice(&check);
-        cipher.seal(&check, &check_context(id), &mut bytes, FILE_HEADER_BYTES + NONCE_BYTES);
-        let crc = crc32fast::hash(&bytes[FILE_HEADER_BYTES..]);
-        bytes.extend_from_slice(&crc.to_le_bytes());
-        bytes.resize(UNIT_AT + UNIT_HEADER_BYTES, 0);
-        manifest.encode(&mut bytes);
-        UnitKind::MANIFEST.seal(Codec::Stored, &cipher, &nonce, &[&id.0], &mut bytes, UNIT_AT);
-        drop(cipher);
+        let sealed = seal(manifest, &self.cipher.read(), &*self.env.random);
+        let bytes = sealed.map_err(failed)?;
         let write = || -> io::Result<()> {
             let file = self.env.disk.open(&new, Mode::Replace)?;
             file.write_at(&bytes, 0)?;
@@ -138,7 +125,29 @@ impl ManifestFile {
     }
 }
 
-fn read(env: &Env, dir: &std::path::Path, cipher: &Cipher) -> Result<Manifest> {
+/// The bytes of a manifest file.
+pub(crate) fn seal(
+    manifest: &Manifest,
+    cipher: &Cipher,
+    random: &dyn Random,
+) -> io::Result<Vec<u8>> {
+    let (mut id, mut nonce, mut check) = (FileId([0; 16]), Nonce::default(), Nonce::default());
+    random.fill(&mut id.0)?;
+    random.fill(&mut nonce)?;
+    random.fill(&mut check)?;
+    let mut bytes = FileKind::MANIFEST.header_in(cipher.suite(), id).to_vec();
+    bytes.extend_from_slice(&check);
+    cipher.seal(&check, &check_context(id), &mut bytes, FILE_HEADER_BYTES + NONCE_BYTES);
+    let crc = crc32fast::hash(&bytes[FILE_HEADER_BYTES..]);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.resize(UNIT_AT + UNIT_HEADER_BYTES, 0);
+    manifest.encode(&mut bytes);
+    UnitKind::MANIFEST.seal(Codec::Stored, cipher, &nonce, &[&id.0], &mut bytes, UNIT_AT);
+    Ok(bytes)
+}
+
+/// Reads and opens the manifest of the store in a directory.
+pub(crate) fn read(env: &Env, dir: &std::path::Path, cipher: &Cipher) -> Result<Manifest> {
     let path = dir.join(MANIFEST);
     let failed = |e| Error::io("reading the manifest", &path, e);
     let damaged = |damage| Error::corrupt(MANIFEST, 0, damage);

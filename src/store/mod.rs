@@ -1,6 +1,7 @@
 //! The store: opening, sites, and what a recording service does with them.
 
 mod append;
+mod copy;
 mod deed;
 mod erase;
 mod expire;
@@ -11,7 +12,7 @@ mod keyring;
 mod keys;
 mod list;
 mod maintain;
-mod manifest;
+pub(crate) mod manifest;
 mod options;
 mod reclaim;
 mod recover;
@@ -41,6 +42,7 @@ use crate::segment::reader::Segments;
 use crate::segment::writer::SEGMENT_DIR;
 
 pub use append::{Appended, Durability, Position};
+pub(crate) use copy::{Tally, Wanted};
 pub use deed::Deletions;
 pub use erase::{Erasure, Held};
 pub use expire::{Expiry, Retention};

@@ -9,10 +9,10 @@ use crate::error::{Damage, Error, Result};
 use crate::format::header::FILE_HEADER_BYTES;
 use crate::format::manifest::SegmentEntry;
 use crate::format::segment::{Directory, SessionEntry};
-use crate::ids::{FileId, SiteHandle};
-use crate::keyring::{Site, draw};
+use crate::ids::SiteHandle;
+use crate::keyring::Site;
 use crate::segment::reader::SegmentKeys;
-use crate::segment::writer::{SEGMENT_DIR, SegmentClass, SegmentWriter, segment_name};
+use crate::segment::writer::{SEGMENT_DIR, segment_name};
 
 use super::Store;
 use super::replay::READ_BYTES_MAX;
@@ -106,7 +106,11 @@ impl Inner {
     }
 
     /// The keys of a site's index in a segment; `None` if the site was erased.
-    fn index_keys(&self, segment: &SegmentEntry, handle: &SiteHandle) -> Result<Option<OfSite>> {
+    pub(super) fn index_keys(
+        &self,
+        segment: &SegmentEntry,
+        handle: &SiteHandle,
+    ) -> Result<Option<OfSite>> {
         let Some(site) = self.keyring.site_by_handle(handle) else { return Ok(None) };
         let keys = self.segment_keys(&site, segment)?;
         Ok(Some(OfSite { site, keys }))
@@ -131,12 +135,12 @@ impl Inner {
         Ok(share)
     }
 
-    fn directory_of(&self, segment: &SegmentEntry) -> Result<Arc<Directory>> {
+    pub(super) fn directory_of(&self, segment: &SegmentEntry) -> Result<Arc<Directory>> {
         let cipher = self.directory_cipher(segment)?;
         self.segments.directory(segment, &cipher)
     }
 
-    fn each_session(
+    pub(super) fn each_session(
         &self,
         segment: &SegmentEntry,
         of: &OfSite,
@@ -159,7 +163,8 @@ impl Inner {
             return Ok(0);
         }
         self.check_digest(&old.entry)?;
-        let written = self.copy_kept(&old.entry)?;
+        let keep = |site: &Site, entry: &SessionEntry| !site.is_erased(&entry.tag);
+        let written = self.copy_segment(&old.entry, &self.env, &self.dir, &keep)?;
         let folder = self.dir.join(SEGMENT_DIR);
         let synced = self.env.disk.sync_dir(&folder);
         synced.map_err(|e| Error::io("syncing the segments", folder, e))?;
@@ -190,58 +195,10 @@ impl Inner {
             false => Err(Error::corrupt(&segment_name(old.id), 0, Damage::Rot)),
         }
     }
-
-    fn copy_kept(&self, old: &SegmentEntry) -> Result<SegmentEntry> {
-        let class =
-            SegmentClass { shard: old.shard, retention_days: old.retention_days, day: old.day };
-        let id = FileId(draw(&*self.env.random)?);
-        let level = self.options.archive_level;
-        let suite = self.keyring.suite();
-        let mut work = self.archiver.lock();
-        let buffers = &mut work.segment;
-        let mut writer =
-            SegmentWriter::create(&self.env, &self.dir, id, class, suite, level, buffers)?;
-        let directory = self.directory_of(old)?;
-        for at in &directory.sites {
-            let Some(of) = self.index_keys(old, &at.site)? else { continue };
-            let mut kept = 0;
-            self.each_session(old, &of, |entry| {
-                if of.site.is_erased(&entry.tag) {
-                    return Ok(());
-                }
-                kept += 1;
-                self.copy_session(old, entry, &mut writer)
-            })?;
-            if kept > 0 {
-                writer.end_site(at.site, &of.keys.index)?;
-            }
-        }
-        writer.finish(&*self.directory_cipher(old)?)
-    }
-
-    fn copy_session(
-        &self,
-        old: &SegmentEntry,
-        entry: &SessionEntry,
-        writer: &mut SegmentWriter<'_>,
-    ) -> Result<()> {
-        let (mut at, mut left) = (entry.offset, entry.stored_bytes());
-        let offset = writer.offset();
-        let mut bytes = Vec::new();
-        while left > 0 {
-            let len = left.min(READ_BYTES_MAX as u64);
-            bytes.clear();
-            self.segments.read(old, at, len as usize, &mut bytes)?;
-            writer.copy(&bytes)?;
-            (at, left) = (at + len, left - len);
-        }
-        writer.index_session(SessionEntry { offset, ..entry.clone() });
-        Ok(())
-    }
 }
 
 /// A site, and the keys of its index in one segment.
-struct OfSite {
-    site: Arc<Site>,
-    keys: SegmentKeys,
+pub(super) struct OfSite {
+    pub(super) site: Arc<Site>,
+    pub(super) keys: SegmentKeys,
 }

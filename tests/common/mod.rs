@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
+pub(crate) mod backups;
 pub(crate) mod corpus;
 pub(crate) mod sim;
 pub(crate) mod spoil;

@@ -178,22 +178,11 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let path: Arc<Path> = to.into();
-        self.0.before(Kind::Rename, &path);
-        let mut state = self.0.state.lock();
-        state.schedule.alive()?;
-        let (from, to) = (state.names.place(from)?, state.names.place(to)?);
-        match (state.names.at(&from), state.names.at(&to)) {
-            (None, _) => return Err(io::ErrorKind::NotFound.into()),
-            (Some(Node::Dir(_)), Some(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
-            (Some(Node::File(_)), Some(Node::Dir(_))) => {
-                return Err(io::ErrorKind::IsADirectory.into());
-            }
-            _ => {}
-        }
-        let number = state.schedule.begin(Kind::Rename, &path, false, 0)?;
-        state.names.rename(number, from, to);
-        Ok(())
+        self.rename_as(from, to, true)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.rename_as(from, to, false)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -383,5 +372,27 @@ impl Drop for SimFile {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.0.shared.state.lock().locks.remove(&self.0.ino);
+    }
+}
+
+impl SimDisk {
+    fn rename_as(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()> {
+        let path: Arc<Path> = to.into();
+        self.0.before(Kind::Rename, &path);
+        let mut state = self.0.state.lock();
+        state.schedule.alive()?;
+        let (from, to) = (state.names.place(from)?, state.names.place(to)?);
+        match (state.names.at(&from), state.names.at(&to)) {
+            (None, _) => return Err(io::ErrorKind::NotFound.into()),
+            (Some(_), Some(_)) if !replace => return Err(io::ErrorKind::AlreadyExists.into()),
+            (Some(Node::Dir(_)), Some(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
+            (Some(Node::File(_)), Some(Node::Dir(_))) => {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            _ => {}
+        }
+        let number = state.schedule.begin(Kind::Rename, &path, false, 0)?;
+        state.names.rename(number, from, to);
+        Ok(())
     }
 }

@@ -1,0 +1,176 @@
+//! Checking a repository: that every snapshot can be opened, that everything it names is there, and that it is what was put there.
+
+use std::collections::{BTreeMap, HashMap};
+
+use parking_lot::Mutex;
+
+use super::body::Meter;
+use super::repository::{LISTS, PIECES, Repository, SEGMENTS};
+use super::restore::digest_of;
+use super::{Watch, in_parallel};
+use crate::error::{Damage, Error, Result};
+use crate::format::repository::{Piece, SnapshotBody, Stored};
+use crate::ids::FileId;
+
+/// The list that was read last: snapshots that follow on each other share it.
+pub(super) type LastList = Option<(FileId, Vec<Stored>)>;
+
+/// How much of the data is read.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum ReadShare {
+    /// None: only what says what there is, and sizes.
+    #[default]
+    Nothing,
+    /// About this share of the objects, 0 to 1, drawn anew each time.
+    Share(f64),
+    /// Everything.
+    All,
+}
+
+/// What a check looked at and found.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Snapshots.
+    pub snapshots: u64,
+    /// Segments and pieces that they name.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes that were read and compared with their digests.
+    pub read_bytes: u64,
+    /// Objects that no snapshot names: left by interrupted backups, or by snapshots that were forgotten. Prune removes them.
+    pub unnamed_objects: u64,
+    /// Damage: snapshots that cannot be opened, objects that are missing or are not what was put there.
+    pub damage: Vec<Error>,
+}
+
+/// What snapshots name: for each object its size and digest.
+pub(super) type Named = BTreeMap<String, (u64, [u8; 32])>;
+
+impl Repository {
+    pub(super) fn segments_with(
+        &self,
+        body: &SnapshotBody,
+        last: &mut LastList,
+    ) -> Result<Vec<Stored>> {
+        let Some(list) = body.list else { return Ok(body.added.clone()) };
+        if last.as_ref().is_none_or(|(id, _)| *id != list) {
+            *last = Some((list, self.read_list(list)?));
+        }
+        let list = last.as_ref().map(|(_, list)| &list[..]).unwrap_or_default();
+        let gone: std::collections::HashSet<FileId> = body.gone.iter().copied().collect();
+        let kept = list.iter().filter(|s| !gone.contains(&s.entry.id));
+        Ok(kept.chain(&body.added).copied().collect())
+    }
+
+    /// Adds what a snapshot names, without what has expired.
+    pub(super) fn name_all(
+        &self,
+        body: &SnapshotBody,
+        last: &mut LastList,
+        named: &mut Named,
+    ) -> Result<()> {
+        let expired = self.keyring.expired_through();
+        for stored in self.segments_with(body, last)? {
+            let day = stored.entry.expiry_day();
+            if day.zip(expired).is_some_and(|(day, last)| day <= last) {
+                continue;
+            }
+            let name = self.segment_object(stored.entry.id, stored.copy);
+            named.insert(name, (stored.entry.bytes, stored.entry.digest));
+        }
+        let piece = |piece: &Piece| (self.piece_object(piece.id), (piece.bytes, piece.digest));
+        let journals = body.journals.iter().flat_map(|journal| &journal.pieces);
+        named.extend(journals.chain(&body.deletions).map(piece));
+        Ok(())
+    }
+
+    /// Every object in the folders of data, with its size.
+    pub(super) fn present(&self) -> Result<HashMap<String, u64>> {
+        let mut present = HashMap::new();
+        for folder in [SEGMENTS, PIECES] {
+            let entries = self.names(folder, usize::MAX)?;
+            present.extend(entries.into_iter().map(|e| (self.object(folder, &e.name), e.bytes)));
+        }
+        Ok(present)
+    }
+
+    /// Checks the repository, as deep as is wished. It changes nothing, and backups may go on meanwhile.
+    ///
+    /// # Errors
+    /// Only errors that make going on senseless; damage is listed in what is returned.
+    pub fn check(&self, read: ReadShare, watch: Watch<'_>) -> Result<Checked> {
+        self.keyring.refresh()?;
+        let (mut checked, mut named, mut last) = (Checked::default(), Named::new(), None);
+        // What is listed before the snapshots are read may lack objects of the youngest; so it is listed after.
+        for number in self.numbers(usize::MAX)? {
+            let named_by = self.read_snapshot(number);
+            match named_by.and_then(|(_, body)| self.name_all(&body, &mut last, &mut named)) {
+                Ok(()) => checked.snapshots += 1,
+                Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => checked.damage.push(e),
+                Err(e) => return Err(e),
+            }
+        }
+        let present = self.present()?;
+        checked.unnamed_objects =
+            present.keys().filter(|name| !named.contains_key(*name)).count() as u64;
+        checked.objects = named.len() as u64;
+        checked.bytes = named.values().map(|(bytes, _)| bytes).sum();
+        named.retain(|name, (bytes, _)| match present.get(name) {
+            Some(there) if there == bytes => true,
+            there => {
+                let damage = there.map_or(Damage::Missing, |_| Damage::Truncated);
+                checked.damage.push(Error::corrupt(name, 0, damage));
+                false
+            }
+        });
+        self.read_share(named, read, watch, &mut checked)?;
+        Ok(checked)
+    }
+
+    fn read_share(
+        &self,
+        named: Named,
+        read: ReadShare,
+        watch: Watch<'_>,
+        checked: &mut Checked,
+    ) -> Result<()> {
+        let mut chosen = Vec::new();
+        for object in named {
+            if self.draws(read)? {
+                chosen.push(object);
+            }
+        }
+        let meter = Meter::new(chosen.iter().map(|(_, (bytes, _))| bytes).sum(), watch);
+        let damage = Mutex::new(Vec::new());
+        in_parallel(&chosen, |(name, (bytes, digest))| {
+            let found = self.place.open(name, *bytes).and_then(|file| digest_of(&*file, *bytes));
+            match found {
+                Ok(found) if found == *digest => {}
+                Ok(_) => damage.lock().push(Error::corrupt(name, 0, Damage::Rot)),
+                Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    damage.lock().push(Error::corrupt(name, 0, Damage::Truncated));
+                }
+                Err(e) => return Err(self.failed("reading", name, e)),
+            }
+            meter.add(*bytes).map_err(|_| Error::Interrupted)
+        })?;
+        checked.read_bytes = meter.total;
+        checked.damage.append(&mut damage.into_inner());
+        Ok(())
+    }
+
+    fn draws(&self, read: ReadShare) -> Result<bool> {
+        match read {
+            ReadShare::Nothing => Ok(false),
+            ReadShare::All => Ok(true),
+            ReadShare::Share(share) => {
+                let drawn = u32::from_le_bytes(crate::keyring::draw(&*self.env().random)?);
+                Ok(f64::from(drawn) < share * f64::from(u32::MAX))
+            }
+        }
+    }
+
+    /// The folders whose objects prune looks after.
+    pub(super) const KEPT_FOLDERS: [&'static str; 3] = [SEGMENTS, PIECES, LISTS];
+}

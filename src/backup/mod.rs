@@ -1,0 +1,83 @@
+//! Backups: encrypted, incremental for ever, and served from where they lie.
+//!
+//! A [`Repository`] lies in a [`Place`]: a directory ([`DirPlace`]) or a bucket. Segments are sealed and never change, so a [`Backup`] copies the
+//! bytes of those that the repository lacks, and of journals what was added to them, and then makes one small snapshot. It
+//! decrypts nothing but the manifest. A snapshot is opened in place as a store that is only read
+//! ([`Repository::open_snapshot`]), or [restored](Repository::restore) whole, for one site, or for one session.
+//!
+//! Backups hold no keys. Whoever reads one needs the store's keyring as it is *now*: what was erased or has expired since cannot be
+//! read out of any backup. The layout is described under *Repository* in the [format](mod@crate::format).
+//!
+//! | file | what |
+//! |---|---|
+//! | `place`, `dir`, `probe` | what is needed of a place; directories; trying whether a place keeps it |
+//! | `repository` | root, snapshots, lists and marks, sealed and opened |
+//! | `source`, `run` | what there is to back up; doing it |
+//! | `view`, `restore` | a snapshot as a store; a store out of a snapshot |
+//! | `check`, `prune` | whether everything is there; removing what is not needed |
+
+mod body;
+mod check;
+mod dir;
+mod place;
+mod probe;
+mod prune;
+mod repository;
+mod restore;
+mod run;
+#[cfg(feature = "sim")]
+mod sim;
+mod snapshots;
+mod source;
+mod view;
+
+pub use check::{Checked, ReadShare};
+pub use dir::DirPlace;
+pub use place::{Body, Place};
+pub use prune::{Keep, Pruned};
+pub use repository::Repository;
+pub use restore::{Restored, What};
+pub use run::{Backup, Done, How};
+#[cfg(feature = "sim")]
+pub use sim::{SimPlace, Trouble};
+pub use snapshots::Snapshot;
+
+/// How far something is that takes long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Bytes done.
+    pub bytes: u64,
+    /// Bytes to do.
+    pub bytes_total: u64,
+}
+
+/// Whoever watches, from several threads: is told how far it is, and says whether to go on.
+pub type Watch<'a> = &'a (dyn Fn(Progress) -> bool + Sync);
+
+/// How many copy at once: one reads and digests while the other waits for the place.
+const COPIERS: usize = 2;
+
+/// Does something with each of these in a few threads; the first failure is told, after which nothing more is begun.
+fn in_parallel<T: Sync>(
+    items: &[T],
+    work: impl Fn(&T) -> crate::Result<()> + Sync,
+) -> crate::Result<()> {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    let (next, failed) = (AtomicUsize::new(0), parking_lot::Mutex::new(None));
+    let run = || {
+        while failed.lock().is_none()
+            && let Some(item) = items.get(next.fetch_add(1, Relaxed))
+        {
+            if let Err(e) = work(item) {
+                failed.lock().get_or_insert(e);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..COPIERS.min(items.len()) {
+            scope.spawn(run);
+        }
+        run();
+    });
+    failed.into_inner().map_or(Ok(()), Err)
+}

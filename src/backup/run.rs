@@ -1,0 +1,499 @@
+//! A backup: copies what a repository lacks, and makes a snapshot.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::body::{Meter, Part, Throttle, is_stopped};
+use super::repository::{PIECES, Repository, SEGMENTS};
+use super::source::{Cut, Look, Source};
+use super::{Watch, in_parallel};
+use crate::env::{File, Mode};
+use crate::error::{Damage, Error, Result};
+use crate::format::manifest::SegmentEntry;
+use crate::format::repository::{JournalCut, Made, Piece, SnapshotBody, Stored, bytes_of};
+use crate::ids::FileId;
+use crate::keyring::draw;
+use crate::limits::{PIECES_MAX, PRUNE_GRACE_MS_MIN};
+use crate::segment::writer::segment_name;
+use crate::store::manifest::MANIFEST;
+
+/// From so many missing segments on, what is there already is found out by one listing.
+const ASKED_ONE_BY_ONE_MAX: usize = 8;
+/// A snapshot names at least so many differences to its list before the list is written anew.
+const DIFFERENCES_MIN: usize = 256;
+/// Pieces of a journal after which it is copied whole again.
+const PIECES_BEFORE_MERGE: usize = PIECES_MAX / 64;
+/// How long what was seen of marks holds, in nanoseconds.
+const LOOK_HOLDS_NS: u64 = PRUNE_GRACE_MS_MIN / 4 * 1_000_000;
+/// How often a backup begins again because files went away under it, or others made snapshots.
+const ATTEMPTS_MAX: usize = 32;
+
+/// How a backup is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct How {
+    /// Only find out what would be copied.
+    pub dry_run: bool,
+    /// Bytes a second that are copied at most; without it, as fast as it goes.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// What a backup did, or would do.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// The snapshot's number; none if it was only tried, or if there was nothing to follow.
+    pub snapshot: Option<u64>,
+    /// Segments in the store.
+    pub segments: u64,
+    /// Bytes of the store's segments, journals and log of deletions.
+    pub bytes: u64,
+    /// Segments that were copied.
+    pub copied_segments: u64,
+    /// Bytes that were copied.
+    pub copied_bytes: u64,
+    /// Segments that an interrupted backup had copied.
+    pub resumed_segments: u64,
+    /// Damage of the store that was met. What is damaged was copied as it is.
+    pub damage: Vec<Error>,
+}
+
+/// Makes backups of one store, one after the other.
+pub struct Backup<'a> {
+    repository: &'a Repository,
+    source: Source,
+    base: Option<Base>,
+}
+
+/// The newest snapshot, on which the next one builds.
+struct Base {
+    body: SnapshotBody,
+    /// The list of the snapshot.
+    list: Vec<Stored>,
+    all: HashMap<FileId, Stored>,
+}
+
+/// What is to be copied and what is there.
+struct Plan {
+    segments: Vec<Stored>,
+    missing: Vec<Stored>,
+    resumed: u64,
+    journals: Vec<Growth>,
+    deletions: Growth,
+}
+
+/// A file that grows: the pieces that are there, and what is to be copied of it.
+struct Growth {
+    pieces: Vec<Piece>,
+    from: u64,
+    bytes: u64,
+}
+
+impl Growth {
+    fn new(there: Option<&[Piece]>, end: u64) -> Self {
+        let pieces = there.unwrap_or_default();
+        let from = bytes_of(pieces);
+        // A shorter file is another one; of one in very many pieces a single one is made.
+        let (pieces, from) = match from > end || (from < end && pieces.len() >= PIECES_BEFORE_MERGE)
+        {
+            true => (Vec::new(), 0),
+            false => (pieces.to_vec(), from),
+        };
+        Self { pieces, from, bytes: end - from }
+    }
+}
+
+impl<'a> Backup<'a> {
+    /// Gets ready to back up the store in a directory.
+    ///
+    /// # Errors
+    /// [`Error::NoStore`]; errors of the disk.
+    pub fn new(repository: &'a Repository, dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = dir.as_ref();
+        let exists = repository.env().disk.exists(&dir.join(MANIFEST));
+        if !exists.map_err(|e| Error::io("opening the store", dir, e))? {
+            return Err(Error::NoStore(dir.to_owned()));
+        }
+        Ok(Self { repository, source: Source::new(repository.env(), dir), base: None })
+    }
+
+    /// Makes a backup: copies what the repository lacks, and makes a snapshot of the store as it is now.
+    ///
+    /// The store may be written meanwhile. What was copied before an error need not be copied again.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if `watch` says so; errors of the disk and of the place; damage of the manifest.
+    pub fn run(&mut self, how: &How, watch: Watch<'_>) -> Result<Done> {
+        self.make(how, Made::Once, watch)
+    }
+
+    /// A step of a continuous backup: makes a snapshot if anything has changed since the last one.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn follow(&mut self, how: &How, watch: Watch<'_>) -> Result<Done> {
+        self.make(how, Made::Following, watch)
+    }
+
+    fn make(&mut self, how: &How, made: Made, watch: Watch<'_>) -> Result<Done> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS_MAX {
+            match self.attempt(how, made, watch) {
+                // A file went away under the backup: retention dropped it, or its journal was archived.
+                Err(Error::Corrupt(c)) if c.kind == Damage::Missing => last = Some(c),
+                outcome => return outcome,
+            }
+        }
+        Err(last.map_or(Error::Closed, Error::Corrupt))
+    }
+
+    fn attempt(&mut self, how: &How, made: Made, watch: Watch<'_>) -> Result<Done> {
+        let clock = Arc::clone(&self.repository.env().clock);
+        let begun_ns = clock.monotonic_ns();
+        self.repository.keyring.refresh()?;
+        let newest = self.repository.numbers(1)?.first().copied();
+        let mut done = Done::default();
+        self.take_base(newest, &mut done)?;
+        let taken_ms = clock.now_ms();
+        let mut look = self.source.look(&self.repository.keyring)?;
+        done.damage.append(&mut look.damage);
+        let mut plan = self.plan(&look)?;
+        let grown = plan.journals.iter().chain([&plan.deletions]);
+        let total = plan.missing.iter().map(|s| s.entry.bytes).sum::<u64>()
+            + grown.clone().map(|g| g.bytes).sum::<u64>();
+        done.segments = plan.segments.len() as u64;
+        done.bytes = plan.segments.iter().map(|s| s.entry.bytes).sum::<u64>()
+            + grown.map(|g| g.from + g.bytes).sum::<u64>();
+        done.copied_segments = plan.missing.len() as u64;
+        done.copied_bytes = total;
+        done.resumed_segments = plan.resumed;
+        if how.dry_run || (made == Made::Following && !self.has_changed(&look, &plan)) {
+            return Ok(done);
+        }
+        let meter = Meter::new(total, watch);
+        let throttle = Throttle::new(Arc::clone(&clock), how.bytes_per_second);
+        self.copy_segments(&plan.missing, &throttle, &meter, &mut done)?;
+        self.copy_grown(&look, &mut plan, &throttle, &meter)?;
+        if clock.monotonic_ns().saturating_sub(begun_ns) > LOOK_HOLDS_NS {
+            // What was taken for given may have been marked since. All that was copied is found there.
+            return self.attempt(how, made, watch);
+        }
+        let body = self.body(&look, &plan, made, taken_ms)?;
+        done.snapshot = Some(self.publish(body)?);
+        Ok(done)
+    }
+
+    /// Reads the newest snapshot, unless it is the one that is known.
+    fn take_base(&mut self, newest: Option<u64>, done: &mut Done) -> Result<()> {
+        let Some(number) = newest else {
+            self.base = None;
+            return Ok(());
+        };
+        if self.base.as_ref().is_some_and(|base| base.body.number == number) {
+            return Ok(());
+        }
+        let read = || {
+            let (_, body) = self.repository.read_snapshot(number)?;
+            let list = body.list.map(|list| self.repository.read_list(list)).transpose()?;
+            let list = list.unwrap_or_default();
+            let all = self.repository.segments(&body)?;
+            let all = all.into_iter().map(|s| (s.entry.id, s)).collect();
+            Ok(Base { body, list, all })
+        };
+        match read() {
+            Ok(base) => self.base = Some(base),
+            Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
+                // Nothing is built on it, and what it names is found by listing.
+                done.damage.push(e);
+                self.base = None;
+            }
+            // Credentials that may only write: the same.
+            Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                self.base = None;
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    fn plan(&self, look: &Look) -> Result<Plan> {
+        let expired = self.repository.keyring.expired_through();
+        let gone =
+            |s: &SegmentEntry| s.expiry_day().zip(expired).is_some_and(|(day, last)| day <= last);
+        let alive = look.manifest.segments.iter().filter(|s| !gone(s));
+        let there =
+            |s: &SegmentEntry| self.base.as_ref().and_then(|base| base.all.get(&s.id)).copied();
+        let (mut segments, mut unknown) = (Vec::new(), Vec::new());
+        for entry in alive {
+            match there(entry) {
+                Some(stored) => segments.push(stored),
+                None => unknown.push(*entry),
+            }
+        }
+        let (missing, resumed) = self.missing(&unknown)?;
+        segments.extend(&missing);
+        segments.extend(&resumed);
+        let resumed = resumed.len() as u64;
+        let before = |id: FileId| {
+            let journals = self.base.as_ref().map(|base| &base.body.journals)?;
+            journals.iter().find(|journal| journal.id == id).map(|j| &j.pieces[..])
+        };
+        let journals = look.journals.iter();
+        let journals =
+            journals.map(|cut| Growth::new(before(cut.entry.id), cut.end.into())).collect();
+        let log = self.base.as_ref().map(|base| &base.body.deletions[..]);
+        let deletions = Growth::new(log, look.deletions.as_ref().map_or(0, |(_, end)| *end));
+        Ok(Plan { segments, missing, resumed, journals, deletions })
+    }
+
+    /// Which of these segments are to be copied, and which an interrupted backup has copied. What a mark names is
+    /// copied under another name.
+    fn missing(&self, unknown: &[SegmentEntry]) -> Result<(Vec<Stored>, Vec<Stored>)> {
+        let (mut missing, mut resumed) = (Vec::new(), Vec::new());
+        if unknown.is_empty() {
+            return Ok((missing, resumed));
+        }
+        let repository = self.repository;
+        let marks = match repository.marks() {
+            Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                Vec::new()
+            }
+            marks => marks?,
+        };
+        let marked: HashSet<String> = marks.into_iter().flat_map(|(_, mark)| mark.names).collect();
+        let listed: Option<HashMap<String, u64>> = match unknown.len() > ASKED_ONE_BY_ONE_MAX {
+            true => {
+                let names = repository.names(SEGMENTS, usize::MAX)?;
+                Some(names.into_iter().map(|entry| (entry.name, entry.bytes)).collect())
+            }
+            false => None,
+        };
+        for entry in unknown {
+            let mut copy = 0;
+            while marked.contains(&marked_name(entry.id, copy)) {
+                copy += 1;
+            }
+            let stored = Stored { entry: *entry, copy };
+            let there = match &listed {
+                Some(listed) => listed.get(&file_name(entry.id, copy)).copied(),
+                None => self.length(&repository.segment_object(entry.id, copy))?,
+            };
+            let into = if there == Some(entry.bytes) { &mut resumed } else { &mut missing };
+            into.push(stored);
+        }
+        Ok((missing, resumed))
+    }
+
+    fn length(&self, name: &str) -> Result<Option<u64>> {
+        match self.repository.place.length(name) {
+            Ok(bytes) => Ok(Some(bytes)),
+            // Whoever may only write copies it once more.
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(e) => Err(self.repository.failed("looking for", name, e)),
+        }
+    }
+
+    fn has_changed(&self, look: &Look, plan: &Plan) -> bool {
+        let Some(base) = &self.base else { return true };
+        let ids = |cuts: &[Cut]| cuts.iter().map(|cut| cut.entry.id).collect::<HashSet<_>>();
+        plan.segments.len() != base.all.len()
+            || plan.segments.iter().any(|s| base.all.get(&s.entry.id) != Some(s))
+            || plan.journals.iter().chain([&plan.deletions]).any(|growth| growth.bytes > 0)
+            || ids(&look.journals) != base.body.journals.iter().map(|j| j.id).collect()
+    }
+
+    fn copy_segments(
+        &self,
+        missing: &[Stored],
+        throttle: &Throttle,
+        meter: &Meter<'_>,
+        done: &mut Done,
+    ) -> Result<()> {
+        let damage = Mutex::new(Vec::new());
+        in_parallel(missing, |stored| {
+            let name = segment_name(stored.entry.id);
+            let path = self.source.dir.join(&name);
+            let file = match self.repository.env().disk.open(&path, Mode::Read) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    return Err(Error::corrupt(&name, 0, Damage::Missing));
+                }
+                file => file.map_err(|e| Error::io("reading the segment", &path, e))?,
+            };
+            let mut part = Part::new(&*file, (0, stored.entry.bytes), None, throttle, meter);
+            let object = self.repository.segment_object(stored.entry.id, stored.copy);
+            self.put(&name, &object, &mut part)?;
+            if part.digest() != stored.entry.digest {
+                damage.lock().push(Error::corrupt(&name, 0, Damage::Rot));
+            }
+            Ok(())
+        })?;
+        done.damage.extend(damage.into_inner());
+        Ok(())
+    }
+
+    fn copy_grown(
+        &self,
+        look: &Look,
+        plan: &mut Plan,
+        throttle: &Throttle,
+        meter: &Meter<'_>,
+    ) -> Result<()> {
+        for (growth, cut) in plan.journals.iter_mut().zip(&look.journals) {
+            let (name, file) = (&cut.journal.name, cut.journal.file());
+            self.copy_piece(name, file, Some(cut.entry.id), growth, throttle, meter)?;
+        }
+        if let Some((file, _)) = &look.deletions {
+            self.copy_piece("deletions", &**file, None, &mut plan.deletions, throttle, meter)?;
+        }
+        Ok(())
+    }
+
+    fn copy_piece(
+        &self,
+        name: &str,
+        file: &dyn File,
+        journal: Option<FileId>,
+        growth: &mut Growth,
+        throttle: &Throttle,
+        meter: &Meter<'_>,
+    ) -> Result<()> {
+        if growth.bytes == 0 {
+            return Ok(());
+        }
+        let id = FileId(draw(&*self.repository.env().random)?);
+        let (from, bytes) = (growth.from, growth.bytes);
+        let mut part = Part::new(file, (from, bytes), journal, throttle, meter);
+        self.put(name, &self.repository.object(PIECES, id), &mut part)?;
+        growth.pieces.push(Piece { id, bytes, digest: part.digest() });
+        Ok(())
+    }
+
+    fn put(&self, of: &str, object: &str, part: &mut Part<'_>) -> Result<()> {
+        match self.repository.place.put(object, part) {
+            Err(e) if is_stopped(&e) => Err(Error::Interrupted),
+            // The source's; a place has no reason to answer this to a put.
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) =>
+            {
+                Err(Error::corrupt(of, 0, Damage::Missing))
+            }
+            put => put.map_err(|e| self.repository.failed("writing", object, e)),
+        }
+    }
+
+    /// The snapshot that this makes, its number still to be found.
+    fn body(&self, look: &Look, plan: &Plan, made: Made, taken_ms: u64) -> Result<SnapshotBody> {
+        let manifest = &look.manifest;
+        let (list, gone, added) = self.differences(&plan.segments)?;
+        let journal = |(growth, cut): (&Growth, &Cut)| JournalCut {
+            id: cut.entry.id,
+            shard: cut.entry.shard,
+            number: cut.entry.number,
+            pieces: growth.pieces.clone(),
+        };
+        Ok(SnapshotBody {
+            store: manifest.store,
+            number: 0,
+            taken_ms,
+            made,
+            shards: manifest.shards,
+            generation: manifest.generation,
+            next_journal: manifest.next_journal,
+            keyring_generation: manifest.keyring_generation,
+            seen_ms: manifest.seen_ms,
+            list,
+            gone,
+            added,
+            journals: plan.journals.iter().zip(&look.journals).map(journal).collect(),
+            deletions: plan.deletions.pieces.clone(),
+        })
+    }
+
+    /// What is told of the segments: a list, and the differences to it. The list is written anew when there are many.
+    fn differences(
+        &self,
+        segments: &[Stored],
+    ) -> Result<(Option<FileId>, Vec<FileId>, Vec<Stored>)> {
+        let list = self.base.as_ref().map_or(&[][..], |base| &base.list);
+        let in_list: HashSet<&Stored> = list.iter().collect();
+        let now: HashSet<&Stored> = segments.iter().collect();
+        let gone: Vec<FileId> =
+            list.iter().filter(|s| !now.contains(s)).map(|s| s.entry.id).collect();
+        let added: Vec<Stored> =
+            segments.iter().filter(|s| !in_list.contains(s)).copied().collect();
+        if gone.len() + added.len() > DIFFERENCES_MIN.max(list.len() / 4) {
+            return Ok((Some(self.repository.write_list(segments)?), Vec::new(), Vec::new()));
+        }
+        Ok((self.base.as_ref().and_then(|base| base.body.list), gone, added))
+    }
+
+    /// Makes the snapshot visible, under the next number that is free.
+    fn publish(&mut self, mut body: SnapshotBody) -> Result<u64> {
+        let mut failed = None;
+        for _ in 0..ATTEMPTS_MAX {
+            let newest = self.repository.numbers(1)?.first().copied();
+            body.number = newest.map_or(1, |newest| newest + 1);
+            let (token, bytes) = self.repository.seal_snapshot(&body)?;
+            let name = self.repository.snapshot_name(body.number);
+            match self.repository.place.create(&name, &bytes) {
+                Ok(()) => return self.published(body),
+                // An error may come after the deed; the token tells whose it is that stands there.
+                Err(e) => match self.repository.read_snapshot(body.number) {
+                    Ok((found, _)) if found == token => return self.published(body),
+                    // Another backup of this store was faster.
+                    Ok(_) => {}
+                    Err(_) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(_) => failed = Some(self.repository.failed("writing", &name, e)),
+                },
+            }
+            if let Some(e) = failed.take_if(|e| !is_passing(e)) {
+                return Err(e);
+            }
+        }
+        Err(failed.unwrap_or(Error::Closed))
+    }
+
+    fn published(&mut self, body: SnapshotBody) -> Result<u64> {
+        let number = body.number;
+        let known = self.base.take().filter(|base| base.body.list == body.list);
+        let list = match (known, body.list) {
+            (Some(base), _) => base.list,
+            (None, Some(list)) => self.repository.read_list(list).unwrap_or_default(),
+            (None, None) => Vec::new(),
+        };
+        // If it could not be read, the next step reads the snapshot.
+        if body.list.is_some() == !list.is_empty() {
+            let gone: HashSet<FileId> = body.gone.iter().copied().collect();
+            let kept = list.iter().filter(|s| !gone.contains(&s.entry.id));
+            let all = kept.chain(&body.added).map(|s| (s.entry.id, *s)).collect();
+            self.base = Some(Base { body, list, all });
+        }
+        Ok(number)
+    }
+}
+
+/// Whether trying once more may help.
+fn is_passing(error: &Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, TimedOut, WouldBlock};
+    let passing = [ConnectionAborted, ConnectionReset, Interrupted, TimedOut, WouldBlock];
+    matches!(error, Error::Io { cause, .. } if passing.contains(&cause.kind()))
+}
+
+/// The name of a segment's object in its folder.
+fn file_name(id: FileId, copy: u32) -> String {
+    if copy == 0 { id.to_string() } else { format!("{id}.{copy}") }
+}
+
+/// The name of a segment's object as marks have it.
+fn marked_name(id: FileId, copy: u32) -> String {
+    format!("{SEGMENTS}/{}", file_name(id, copy))
+}

@@ -1,0 +1,104 @@
+//! Snapshots as their operator sees them: listed, chosen, forgotten.
+
+use super::repository::Repository;
+use crate::error::{Damage, Error, Result};
+use crate::format::repository::{Made, SnapshotBody, bytes_of};
+
+/// One point in time of a store, in a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its number; each has a higher one than those before.
+    pub number: u64,
+    /// When it was taken, by the clock of the machine that took it, Unix milliseconds.
+    pub taken_ms: u64,
+    /// Whether it is a step of a continuous backup.
+    pub following: bool,
+    /// Segments.
+    pub segments: u64,
+    /// Bytes of segments, journals and log of deletions.
+    pub bytes: u64,
+    /// NDJSON bytes in the segments.
+    pub raw_bytes: u64,
+}
+
+impl Repository {
+    /// The snapshots, the newest first. Those that are damaged are told beside.
+    ///
+    /// # Errors
+    /// The place's.
+    pub fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<Error>)> {
+        let (mut snapshots, mut damage) = (Vec::new(), Vec::new());
+        let mut list = None;
+        for number in self.numbers(usize::MAX)? {
+            match self.read_snapshot(number).and_then(|(_, body)| self.describe(&body, &mut list)) {
+                Ok(snapshot) => snapshots.push(snapshot),
+                // Somebody has forgotten it meanwhile.
+                Err(Error::Corrupt(c))
+                    if c.kind == Damage::Missing && !self.is_there(number)? => {}
+                Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => damage.push(e),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok((snapshots, damage))
+    }
+
+    fn is_there(&self, number: u64) -> Result<bool> {
+        let name = self.snapshot_name(number);
+        match self.place.length(&name) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(self.failed("looking for", &name, e)),
+        }
+    }
+
+    /// `list` is the one that was read last: neighbours build on the same.
+    fn describe(&self, body: &SnapshotBody, list: &mut super::check::LastList) -> Result<Snapshot> {
+        let segments = self.segments_with(body, list)?;
+        let journals: u64 = body.journals.iter().map(|j| j.bytes()).sum();
+        Ok(Snapshot {
+            number: body.number,
+            taken_ms: body.taken_ms,
+            following: body.made == Made::Following,
+            segments: segments.len() as u64,
+            bytes: segments.iter().map(|s| s.entry.bytes).sum::<u64>()
+                + journals
+                + bytes_of(&body.deletions),
+            raw_bytes: segments.iter().map(|s| s.entry.raw_bytes).sum(),
+        })
+    }
+
+    /// The newest snapshot, or the newest that was taken at this time (Unix milliseconds) or before.
+    ///
+    /// # Errors
+    /// [`Error::NoSnapshot`]; damage; the place's.
+    pub fn latest(&self, at_ms: Option<u64>) -> Result<u64> {
+        let none = || Error::NoSnapshot(self.name());
+        let Some(at_ms) = at_ms else {
+            return self.numbers(1)?.first().copied().ok_or_else(none);
+        };
+        for number in self.numbers(usize::MAX)? {
+            if self.read_snapshot(number)?.1.taken_ms <= at_ms {
+                return Ok(number);
+            }
+        }
+        Err(none())
+    }
+
+    /// Forgets snapshots. Their space is given back by the next prunes; to keep anything from being read, erase it.
+    ///
+    /// # Errors
+    /// [`Error::NoSnapshot`] if one is not there, and then none is forgotten; the place's.
+    pub fn forget(&self, numbers: &[u64]) -> Result<()> {
+        for number in numbers {
+            if !self.is_there(*number)? {
+                return Err(Error::NoSnapshot(self.name()));
+            }
+        }
+        for number in numbers {
+            let name = self.snapshot_name(*number);
+            let removed = self.place.remove(&name);
+            removed.map_err(|e| self.failed("removing", &name, e))?;
+        }
+        Ok(())
+    }
+}
