@@ -1,6 +1,6 @@
 //! A backup: copies what a repository lacks, and makes a snapshot.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +29,9 @@ const DIFFERENCES_MIN: usize = 256;
 const PIECES_BEFORE_MERGE: usize = PIECES_MAX / 64;
 /// How long what was seen of marks holds, in nanoseconds.
 const LOOK_HOLDS_NS: u64 = PRUNE_GRACE_MS_MIN / 4 * 1_000_000;
+/// The last steps of a continuous backup, which are all kept: two minutes of steps every two seconds.
+const STEPS_KEPT: usize = 64;
+const MINUTE_MS: u64 = 60_000;
 /// How often a backup begins again because files went away under it, or others made snapshots.
 const ATTEMPTS_MAX: usize = 32;
 
@@ -65,6 +68,8 @@ pub struct Backup<'a> {
     repository: &'a Repository,
     source: Source,
     base: Option<Base>,
+    /// The steps of this continuous backup, oldest first: number and time. Most are forgotten when they are old.
+    steps: VecDeque<(u64, u64)>,
 }
 
 /// The newest snapshot, on which the next one builds.
@@ -116,7 +121,8 @@ impl<'a> Backup<'a> {
         if !exists.map_err(|e| Error::io("opening the store", dir, e))? {
             return Err(Error::NoStore(dir.to_owned()));
         }
-        Ok(Self { repository, source: Source::new(repository.env(), dir), base: None })
+        let source = Source::new(repository.env(), dir);
+        Ok(Self { repository, source, base: None, steps: VecDeque::new() })
     }
 
     /// Makes a backup: copies what the repository lacks, and makes a snapshot of the store as it is now.
@@ -134,7 +140,29 @@ impl<'a> Backup<'a> {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn follow(&mut self, how: &How, watch: Watch<'_>) -> Result<Done> {
-        self.make(how, Made::Following, watch)
+        let done = self.make(how, Made::Following, watch)?;
+        if let Some((number, base)) = done.snapshot.zip(self.base.as_ref()) {
+            self.steps.push_back((number, base.body.taken_ms));
+            self.thin();
+        }
+        Ok(done)
+    }
+
+    /// Of its own steps that are not among the last ones, keeps the first of each minute. What cannot be forgotten,
+    /// prune forgets, or nobody may.
+    fn thin(&mut self) {
+        let minute = |ms: u64| ms / MINUTE_MS;
+        while self.steps.len() > STEPS_KEPT {
+            let Some((_, before_ms)) = self.steps.pop_front() else { break };
+            let Some((number, ms)) = self.steps.front().copied() else { break };
+            if minute(ms) == minute(before_ms) {
+                let _ = self.repository.forget(&[number]);
+                if let Some(first) = self.steps.front_mut() {
+                    // The next one is measured by the step that stays.
+                    first.1 = before_ms;
+                }
+            }
+        }
     }
 
     fn make(&mut self, how: &How, made: Made, watch: Watch<'_>) -> Result<Done> {
@@ -471,7 +499,7 @@ impl<'a> Backup<'a> {
             (None, None) => Vec::new(),
         };
         // If it could not be read, the next step reads the snapshot.
-        if body.list.is_some() == !list.is_empty() {
+        if body.list.is_some() != list.is_empty() {
             let gone: HashSet<FileId> = body.gone.iter().copied().collect();
             let kept = list.iter().filter(|s| !gone.contains(&s.entry.id));
             let all = kept.chain(&body.added).map(|s| (s.entry.id, *s)).collect();

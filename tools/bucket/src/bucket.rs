@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
@@ -46,8 +47,7 @@ impl Bucket {
     /// # Errors
     /// [`PlaceError`]: a URL that is none, or settings that are missing.
     pub fn new(url: &Url) -> Result<Self, PlaceError> {
-        let settings =
-            |cause: String| PlaceError::Settings { url: url.as_str().to_owned(), cause };
+        let settings = |cause: String| PlaceError::Settings { url: url.as_str().to_owned(), cause };
         let told = |e: Error| settings(e.to_string());
         let store: Box<dyn ObjectStore> = match url.scheme() {
             "gs" => {
@@ -78,12 +78,13 @@ impl Bucket {
         self.0.runtime.block_on(asked).map_err(translate)
     }
 
-    fn read(&self, name: &str, range: Range<u64>) -> io::Result<bytes::Bytes> {
+    fn read(&self, name: &str, range: Range<u64>) -> io::Result<Bytes> {
         self.wait(self.0.store.get_range(&self.path(name), range))
     }
 
     fn put_whole(&self, name: &str, body: &mut dyn Body) -> io::Result<()> {
-        let bytes = next(body, body.bytes())?;
+        let bytes = body.bytes();
+        let bytes = next(body, bytes)?;
         self.wait(self.0.store.put(&self.path(name), bytes.into())).map(drop)
     }
 
@@ -118,25 +119,10 @@ impl Bucket {
     }
 }
 
-fn next(body: &mut dyn Body, bytes: u64) -> io::Result<PutPayloadBytes> {
+fn next(body: &mut dyn Body, bytes: u64) -> io::Result<Bytes> {
     let mut part = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
     body.fill(&mut part)?;
-    Ok(PutPayloadBytes(part))
-}
-
-/// A part on its way.
-struct PutPayloadBytes(Vec<u8>);
-
-impl PutPayloadBytes {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl From<PutPayloadBytes> for PutPayload {
-    fn from(bytes: PutPayloadBytes) -> Self {
-        bytes::Bytes::from(bytes.0).into()
-    }
+    Ok(part.into())
 }
 
 /// The kinds of errors that have a meaning for the engine; the rest keeps its words.
@@ -174,8 +160,9 @@ impl Place for Bucket {
     }
 
     fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let payload = bytes::Bytes::copy_from_slice(bytes).into();
-        self.wait(self.0.store.put_opts(&self.path(name), payload, PutMode::Create.into())).map(drop)
+        let payload = Bytes::copy_from_slice(bytes).into();
+        self.wait(self.0.store.put_opts(&self.path(name), payload, PutMode::Create.into()))
+            .map(drop)
     }
 
     fn put(&self, name: &str, body: &mut dyn Body) -> io::Result<()> {

@@ -20,7 +20,9 @@ pub use bucket::Bucket;
 #[non_exhaustive]
 pub enum PlaceError {
     /// The text is no URL of a kind that is known.
-    #[error("{0}: a repository is a directory, file:///DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX")]
+    #[error(
+        "{0}: a repository is a directory, file:///DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+    )]
     Url(String),
     /// The connection would not be encrypted.
     #[error("{0}: only a server on this machine may be reached without TLS; use https://")]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use reelvault::backup::Repository;
 use reelvault::env::Env;
 use reelvault::{Error, KeyFile, KeyProvider, Options, Passphrase, Recovery, Site, SiteId, Store};
 use zeroize::Zeroizing;
@@ -48,6 +49,19 @@ pub(crate) struct StoreArgs {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
+
+/// Which repository.
+#[derive(Debug, Args)]
+pub(crate) struct RepositoryArgs {
+    /// The repository: a directory, file:///DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or
+    /// az://CONTAINER/PREFIX
+    #[arg(long, value_name = "URL", env = "REELVAULT_REPO", hide_env_values = true)]
+    pub(crate) repo: String,
+}
+
+const PLACES: &str = "Credentials come from the platform's usual environment: AWS_ACCESS_KEY_ID and \
+    AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and \
+    AZURE_STORAGE_ACCOUNT_KEY, or the machine's role. AWS_ENDPOINT_URL names another S3 server.";
 
 /// A store that is not open yet.
 pub(crate) struct Access {
@@ -169,6 +183,12 @@ impl Access {
         Ok(Store::open_read_only(self.options(&self.provider()?))?)
     }
 
+    /// Opens a store in another directory for reading, with the same keys.
+    pub(crate) fn read_at(&self, dir: &Path) -> Run<Store> {
+        let mirrors = self.mirrors.iter().cloned();
+        Ok(Store::open_read_only(Options::new(dir, mirrors, self.provider()?))?)
+    }
+
     /// Opens the store for writing.
     pub(crate) fn write(&self) -> Run<Store> {
         Ok(Store::open(self.options(&self.provider()?))?)
@@ -177,6 +197,18 @@ impl Access {
     /// Opens the store for writing, without its own work in the background.
     pub(crate) fn write_quietly(&self) -> Run<Store> {
         Ok(Store::open(self.options(&self.provider()?).background(false))?)
+    }
+
+    /// Opens the repository at a place, for the backups of the store; the store itself need not be there.
+    pub(crate) fn repository(&self, place: &RepositoryArgs, make: bool) -> Run<Repository> {
+        let env = Env::real();
+        let found = reelvault_bucket::place(&env, &place.repo);
+        let found = found.map_err(|e| Failure::usage(e.to_string(), PLACES))?;
+        let options = self.options(&self.provider()?);
+        Ok(match make {
+            true => Repository::open_or_make(found, options)?,
+            false => Repository::open(found, options)?,
+        })
     }
 
     /// Makes the store, and a key file unless there is one.

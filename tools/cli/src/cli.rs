@@ -4,8 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::access::StoreArgs;
 use crate::commands::{
-    archive, bench, completions, deletions, erase, export, hold, import, init, keys, man, reclaim,
-    replay, retention, sessions, show, site, stats, verify,
+    archive, backup, bench, check, completions, deletions, erase, export, hold, import, init, keys,
+    man, prune, reclaim, replay, restore, retention, sessions, show, site, snapshots, stats,
+    verify,
 };
 
 const EXIT_CODES: &str = "\
@@ -108,6 +109,24 @@ pub(crate) enum Command {
     /// Move everything from journals into segments now
     #[command(after_help = archive::EXAMPLES)]
     Archive(archive::Args),
+    /// Back up the store into a repository, once or continuously
+    #[command(after_help = backup::EXAMPLES)]
+    Backup(backup::Args),
+    /// List the snapshots in a repository
+    #[command(after_help = snapshots::EXAMPLES)]
+    Snapshots(snapshots::Args),
+    /// Restore a store, a site or a session out of a repository
+    #[command(after_help = restore::EXAMPLES)]
+    Restore(restore::Args),
+    /// Check that everything in a repository is whole
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::Args),
+    /// Forget old snapshots by rule, and remove what none needs
+    #[command(after_help = prune::EXAMPLES)]
+    Prune(prune::Args),
+    /// Forget single snapshots
+    #[command(after_help = snapshots::FORGET_EXAMPLES)]
+    Forget(snapshots::ForgetArgs),
     /// Measure the engine on this machine, beside the machine's own limits
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::Args),
@@ -141,6 +160,12 @@ impl Command {
             Self::Keys(args) => args.name(),
             Self::Reclaim(_) => "reclaim",
             Self::Archive(_) => "archive",
+            Self::Backup(_) => "backup",
+            Self::Snapshots(_) => "snapshots",
+            Self::Restore(_) => "restore",
+            Self::Check(_) => "check",
+            Self::Prune(_) => "prune",
+            Self::Forget(_) => "forget",
             Self::Bench(_) => "bench",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",

@@ -177,6 +177,20 @@ fn exit_and_help(error: &Error) -> (Exit, &'static str) {
             "The disk did not keep what was written to it. Look at the system's log and at the \
              disk before you go on. What was acknowledged before is safe.",
         ),
+        Error::NoRepository(_) => (
+            Exit::NoStore,
+            "The first backup makes a repository: reelvault backup --repo URL. Or name the right \
+             place with --repo or REELVAULT_REPO.",
+        ),
+        Error::NoSnapshot(_) => {
+            (Exit::NoStore, "See what there is with: reelvault snapshots --repo URL")
+        }
+        Error::NotEmpty(_) => (
+            Exit::Failed,
+            "A store is restored into an empty directory, so that nothing is mixed up or lost. \
+             Name another, or move what is there away.",
+        ),
+        Error::Interrupted => (Exit::Interrupted, "Run it again, and it goes on from there."),
         Error::DiskFull { .. } => (Exit::DiskFull, FULL),
         Error::Io { cause, doing, .. } => (io_exit(doing, cause), io_help(doing, cause)),
         _ => (Exit::Failed, ""),

@@ -1,0 +1,250 @@
+//! A backup dies at any moment, a place fails in any way: earlier snapshots are unharmed, and the next run completes.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::DAY;
+use common::backups::*;
+use common::sim::World;
+use reelvault::Error;
+use reelvault::backup::{Place, ReadShare, Repository, SimPlace, Trouble, What};
+use reelvault::env::Clock;
+use reelvault::env::sim::{Fault, SimDisk, Survival, When};
+
+/// A store with one backup in its past, and recordings since.
+fn grown(seed: u64) -> (World, Content, Content) {
+    let world = World::new(seed);
+    let store = world.open(&world.disk, seed + 1).unwrap();
+    record(&world, &store, &["a"], 0, 4);
+    store.archive().unwrap();
+    record(&world, &store, &["b"], 0, 2);
+    let place = dir_place(&world, &world.disk, seed + 2);
+    back_up(&repository(&world, &world.disk, &place, seed + 3).unwrap()).unwrap();
+    let before = content(&store);
+    record(&world, &store, &["b", "c"], 2, 2);
+    store.archive().unwrap();
+    for day in ["d", "e", "f", "g", "h", "i", "j", "k"] {
+        world.clock.advance_ms(DAY);
+        record(&world, &store, &[day], 0, 2);
+        store.archive().unwrap();
+    }
+    record(&world, &store, &["c"], 4, 2);
+    let after = content(&store);
+    store.close().unwrap();
+    (world, before, after)
+}
+
+/// Opens snapshot 1 as it was, and makes a backup that then restores to what the store holds.
+fn check(world: &World, disk: &SimDisk, place: &Arc<dyn Place>, seed: u64, of: [&Content; 2]) {
+    let repository = Repository::open(Arc::clone(place), options_on(world, disk, seed)).unwrap();
+    assert_eq!(&content(&repository.open_snapshot(1).unwrap()), of[0], "the first snapshot");
+    for number in (2..=repository.latest(None).unwrap()).rev() {
+        assert_eq!(&content(&repository.open_snapshot(number).unwrap()), of[1], "half of one");
+    }
+    let done = back_up(&repository).unwrap();
+    let checked = repository.check(ReadShare::All, ON).unwrap();
+    assert!(checked.damage.is_empty(), "{:?}", checked.damage);
+    let dir = format!("/restored-{seed}");
+    repository.restore(done.snapshot.unwrap(), &dir, &What::All, ON).unwrap();
+    assert_eq!(&content(&open_restored(world, disk, &dir, seed + 1).unwrap()), of[1]);
+}
+
+#[test]
+fn a_backup_is_killed_or_loses_power_at_every_operation() {
+    // Two copiers share the work in another order each time, so each world has points of its own.
+    let points: u64 = (0..5).map(|world| killed_at_every_operation(world * 1_000_000)).sum();
+    assert!(points >= 200, "{points} points");
+}
+
+fn killed_at_every_operation(seed: u64) -> u64 {
+    let (world, before, after) = grown(seed + 1);
+    for points in seed.. {
+        let disk = world.disk.crash_image(Survival::Everything);
+        disk.crash_at(disk.operations() + points - seed);
+        let place = dir_place(&world, &disk, 100 + points);
+        let made = repository(&world, &disk, &place, 10_000 + points).and_then(|r| back_up(&r));
+        let crashed = disk.crashed();
+        assert_eq!(made.is_err(), crashed);
+        for survival in [Survival::Everything, Survival::Nothing, Survival::Random(points)] {
+            let image = disk.crash_image(survival);
+            let place = dir_place(&world, &image, 200_000 + points);
+            check(&world, &image, &place, 300_000 + 10 * points, [&before, &after]);
+        }
+        if !crashed {
+            return points - seed;
+        }
+    }
+    0
+}
+
+#[test]
+fn a_restore_that_loses_power_at_any_operation_is_no_store_until_it_is_whole() {
+    let (world, _, after) = grown(5);
+    let place = dir_place(&world, &world.disk, 6);
+    let made = repository(&world, &world.disk, &place, 7).and_then(|r| back_up(&r)).unwrap();
+    let number = made.snapshot.unwrap();
+    let mut points = 0;
+    loop {
+        let disk = world.disk.crash_image(Survival::Everything);
+        disk.crash_at(disk.operations() + points);
+        let place = dir_place(&world, &disk, 100 + points);
+        let open = |disk: &SimDisk, place: &Arc<dyn Place>, seed| {
+            Repository::open(Arc::clone(place), options_on(&world, disk, seed)).unwrap()
+        };
+        let outcome = open(&disk, &place, 1_000 + points).restore(number, "/new", &What::All, ON);
+        let crashed = disk.crashed();
+        assert_eq!(outcome.is_err(), crashed);
+        for survival in [Survival::Everything, Survival::Nothing, Survival::Random(points)] {
+            let image = disk.crash_image(survival);
+            match open_restored(&world, &image, "/new", 2_000 + points) {
+                Ok(store) => assert_eq!(content(&store), after),
+                Err(Error::NoStore(_)) => {
+                    let place = dir_place(&world, &image, 3_000 + points);
+                    let again = open(&image, &place, 4_000 + points);
+                    again.restore(number, "/new", &What::All, ON).unwrap();
+                    let store = open_restored(&world, &image, "/new", 5_000 + points).unwrap();
+                    assert_eq!(content(&store), after);
+                }
+                Err(e) => panic!("at {points}: {e}"),
+            }
+        }
+        if !crashed {
+            break;
+        }
+        points += 1;
+    }
+    assert!(points >= 50, "{points} points");
+}
+
+#[test]
+fn whoever_makes_backups_into_a_bucket_dies_at_every_request() {
+    let (world, _, after) = grown(11);
+    let mut deaths = 0;
+    loop {
+        let sim = SimPlace::new(world.clock.now_ms(), deaths);
+        let place: Arc<dyn Place> = Arc::new(sim.clone());
+        let disk = world.disk.crash_image(Survival::Everything);
+        sim.die_at(Some(deaths));
+        let made = repository(&world, &disk, &place, 1_000 + deaths).and_then(|r| back_up(&r));
+        sim.die_at(None);
+        let again = repository(&world, &disk, &place, 2_000 + deaths).unwrap();
+        let visible = again.latest(None).ok();
+        if let Some(number) = visible {
+            assert_eq!(content(&again.open_snapshot(number).unwrap()), after, "half of one");
+        }
+        assert!(made.is_err() || visible.is_some());
+        let done = back_up(&again).unwrap();
+        assert_eq!(content(&again.open_snapshot(done.snapshot.unwrap()).unwrap()), after);
+        if made.is_ok() {
+            break;
+        }
+        deaths += 1;
+    }
+    assert!(deaths >= 40, "{deaths} requests");
+}
+
+#[test]
+fn a_bucket_that_loses_doubles_delays_and_lies_yields_whole_snapshots_or_errors() {
+    let (world, _, after) = grown(21);
+    let (mut made, mut failed) = (0, 0);
+    for seed in 0..200 {
+        let sim = SimPlace::new(world.clock.now_ms(), seed);
+        let place: Arc<dyn Place> = Arc::new(sim.clone());
+        let disk = world.disk.crash_image(Survival::Everything);
+        let repository = repository(&world, &disk, &place, 1_000 + seed).unwrap();
+        sim.trouble(Trouble { lost: 6, unsure: 6, doubled: 24, delayed: 64 });
+        for _ in 0..4 {
+            match back_up(&repository) {
+                Ok(_) => made += 1,
+                Err(Error::Io { .. }) => failed += 1,
+                Err(e) => panic!("{e}"),
+            }
+        }
+        sim.trouble(Trouble::default());
+        let (snapshots, damage) = repository.snapshots().unwrap();
+        assert!(damage.is_empty(), "{damage:?}");
+        for snapshot in snapshots {
+            let store = repository.open_snapshot(snapshot.number).unwrap();
+            assert_eq!(content(&store), after, "seed {seed}");
+        }
+        back_up(&repository).unwrap();
+        assert!(repository.check(ReadShare::All, ON).unwrap().damage.is_empty(), "seed {seed}");
+    }
+    assert!(made > 100 && failed > 50, "{made} made, {failed} failed");
+}
+
+#[test]
+fn two_backups_of_one_store_at_once_are_both_whole() {
+    let (world, _, after) = grown(31);
+    let place: Arc<dyn Place> = Arc::new(SimPlace::new(world.clock.now_ms(), 1));
+    let open = |seed| repository(&world, &world.disk, &place, seed).unwrap();
+    let (one, other) = (open(32), open(33));
+    std::thread::scope(|scope| {
+        for repository in [&one, &other] {
+            scope.spawn(move || (0..8).for_each(|_| drop(back_up(repository).unwrap())));
+        }
+    });
+    let (snapshots, damage) = one.snapshots().unwrap();
+    assert!(damage.is_empty());
+    let numbers: Vec<u64> = snapshots.iter().map(|s| s.number).collect();
+    assert_eq!(numbers, (1..=16).rev().collect::<Vec<_>>());
+    for number in numbers {
+        assert_eq!(content(&one.open_snapshot(number).unwrap()), after);
+    }
+}
+
+#[test]
+fn an_attacker_with_the_backups_credentials_destroys_nothing_in_a_locked_bucket() {
+    let (world, _, after) = grown(41);
+    let sim = SimPlace::new(world.clock.now_ms(), 1);
+    sim.lock();
+    let place: Arc<dyn Place> = Arc::new(sim.clone());
+    let repository = repository(&world, &world.disk, &place, 42).unwrap();
+    let number = back_up(&repository).unwrap().snapshot.unwrap();
+    for (name, bytes) in sim.objects() {
+        assert!(place.remove(&name).is_err());
+        let mut garbage = reelvault_body(bytes.len());
+        assert!(place.put(&name, &mut garbage).is_err());
+        assert!(place.create(&name, b"ransom").is_err());
+    }
+    assert!(repository.forget(&[number]).is_err());
+    assert_eq!(content(&repository.open_snapshot(number).unwrap()), after);
+    // Backups go on: they never need to remove or replace anything.
+    assert_eq!(back_up(&repository).unwrap().snapshot, Some(number + 1));
+}
+
+/// As many bytes of nothing.
+fn reelvault_body(bytes: usize) -> impl reelvault::backup::Body {
+    struct Zeros(u64);
+    impl reelvault::backup::Body for Zeros {
+        fn bytes(&self) -> u64 {
+            self.0
+        }
+        fn fill(&mut self, buf: &mut [u8]) -> std::io::Result<()> {
+            buf.fill(0);
+            Ok(())
+        }
+    }
+    Zeros(bytes as u64)
+}
+
+#[test]
+fn a_full_disk_fails_a_backup_cleanly_and_the_next_one_goes_on() {
+    let (world, before, after) = grown(51);
+    let mut failed = 0;
+    for at in (0..80).step_by(3) {
+        let disk = world.disk.crash_image(Survival::Everything);
+        let start = disk.operations();
+        disk.fail(When::From(start + at), Fault::Full);
+        let place = dir_place(&world, &disk, 100 + at);
+        match repository(&world, &disk, &place, 1_000 + at).and_then(|r| back_up(&r)) {
+            Err(Error::DiskFull { .. }) => failed += 1,
+            Err(e) => panic!("at {at}: {e}"),
+            Ok(_) => {}
+        }
+        disk.heal();
+        check(&world, &disk, &place, 2_000 + 10 * at, [&before, &after]);
+    }
+    assert!(failed > 5, "{failed}");
+}

@@ -1,0 +1,202 @@
+//! What is erased or has expired is gone from every backup at once; what is left is pruned, never what somebody needs.
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use common::backups::*;
+use common::sim::World;
+use common::{DAY, session_id, site_id};
+use reelvault::backup::{Backup, How, Keep, Place, ReadShare, Repository, SimPlace, What};
+use reelvault::env::Clock;
+use reelvault::{Error, Held, Retention};
+
+#[test]
+fn an_erased_session_is_gone_from_a_backup_made_before_and_all_else_is_there() {
+    let world = World::new(1);
+    let store = world.open(&world.disk, 2).unwrap();
+    record(&world, &store, &["a", "b"], 0, 6);
+    store.archive().unwrap();
+    record(&world, &store, &["b", "c"], 6, 2);
+    let place = dir_place(&world, &world.disk, 3);
+    let repository = repository(&world, &world.disk, &place, 4).unwrap();
+    back_up(&repository).unwrap();
+    let mut expected = content(&store);
+    let shop = store.site(&site_id("shop.example")).unwrap();
+    shop.erase_sessions([session_id("shop.example-a"), session_id("shop.example-c")], Held::Refuse)
+        .unwrap();
+    expected.retain(|(_, session), _| session != "shop.example-a" && session != "shop.example-c");
+
+    let restored = repository.restore(1, "/restored", &What::All, ON).unwrap();
+    assert_eq!(restored.erased_sessions, 2);
+    let copy = open_restored(&world, &world.disk, "/restored", 5).unwrap();
+    assert_eq!(content(&copy), expected);
+    let replay = copy.site(&site_id("shop.example")).unwrap().replay(&session_id("shop.example-a"));
+    assert!(matches!(replay, Err(Error::Erased)));
+    assert_eq!(content(&repository.open_snapshot(1).unwrap()), expected, "read in place");
+    let what = What::Session(site_id("shop.example"), session_id("shop.example-a"));
+    assert!(matches!(repository.restore(1, "/one", &what, ON), Err(Error::Erased)));
+    // Not one of its sealed bytes is restored.
+    let stored = world.disk.paths();
+    let bytes_in = |dir: &str| -> usize {
+        let below = stored
+            .iter()
+            .filter(|path| path.starts_with(dir) && path.ends_with(path.file_name().unwrap()));
+        let segments = below.filter(|path| path.extension().is_some_and(|e| e == "rvs"));
+        segments.map(|path| world.disk.file_bytes(path).unwrap().len()).sum()
+    };
+    assert!(bytes_in("/restored/segment") < bytes_in("/store/segment"));
+}
+
+#[test]
+fn an_erased_site_and_a_day_that_has_passed_are_not_restored_and_counted() {
+    let world = World::new(11);
+    let store = world.open(&world.disk, 12).unwrap();
+    record(&world, &store, &["a"], 0, 4);
+    store.archive().unwrap();
+    world.clock.advance_ms(10 * DAY);
+    record(&world, &store, &["b"], 0, 4);
+    store.archive().unwrap();
+    let place = dir_place(&world, &world.disk, 13);
+    let repository = repository(&world, &world.disk, &place, 14).unwrap();
+    back_up(&repository).unwrap();
+    store.erase_site(&site_id("help.example"), Held::Refuse).unwrap();
+    world.clock.advance_ms(22 * DAY);
+    store.retention(&Retention::new().trust_clock()).unwrap();
+    let expected = content(&store);
+    assert_eq!(expected.len(), 1, "one session of one site is left");
+
+    let restored = repository.restore(1, "/restored", &What::All, ON).unwrap();
+    assert!(restored.expired_segments > 0);
+    assert_eq!((restored.sessions, restored.erased_sessions), (1, 1));
+    let copy = open_restored(&world, &world.disk, "/restored", 15).unwrap();
+    assert_eq!(content(&copy), expected);
+    assert!(repository.check(ReadShare::All, ON).unwrap().damage.is_empty());
+}
+
+#[test]
+fn a_held_session_is_restored_after_its_day_has_passed() {
+    let world = World::new(21);
+    let store = world.open(&world.disk, 22).unwrap();
+    record(&world, &store, &["a", "b"], 0, 4);
+    store.archive().unwrap();
+    let shop = store.site(&site_id("shop.example")).unwrap();
+    shop.hold(&session_id("shop.example-a"), "court order").unwrap();
+    let place = dir_place(&world, &world.disk, 23);
+    let repository = repository(&world, &world.disk, &place, 24).unwrap();
+    back_up(&repository).unwrap();
+    // Restored while its own day lasts, the copy of the hold comes along.
+    repository.restore(1, "/early", &What::All, ON).unwrap();
+    world.clock.advance_ms(40 * DAY);
+    store.retention(&Retention::new().trust_clock()).unwrap();
+    let expected = content(&store);
+    assert_eq!(expected.len(), 1);
+    repository.restore(1, "/late", &What::All, ON).unwrap();
+    for (dir, seed) in [("/early", 25), ("/late", 26)] {
+        assert_eq!(content(&open_restored(&world, &world.disk, dir, seed).unwrap()), expected);
+    }
+}
+
+#[test]
+fn prune_takes_two_phases_and_leaves_what_a_snapshot_names() {
+    let world = World::new(31);
+    let store = world.open(&world.disk, 32).unwrap();
+    let sim = SimPlace::new(world.clock.now_ms(), 1);
+    let place: Arc<dyn Place> = Arc::new(sim.clone());
+    let repository = repository(&world, &world.disk, &place, 33).unwrap();
+    for day in 0..5 {
+        record(&world, &store, &["a"], day * 3, 3);
+        back_up(&repository).unwrap();
+        if day == 2 {
+            store.archive().unwrap();
+        }
+        world.clock.advance_ms(DAY);
+        sim.set_now_ms(world.clock.now_ms());
+    }
+    let keep = Keep { last: 1, ..Keep::default() };
+    let tried = repository.prune(&keep, 2 * DAY, true).unwrap();
+    assert_eq!((tried.forgotten.len(), tried.kept), (4, 1));
+    assert_eq!(repository.snapshots().unwrap().0.len(), 5, "only tried");
+    let marked = repository.prune(&keep, 2 * DAY, false).unwrap();
+    assert!(marked.waiting_objects > 0 && marked.removed_objects == 0);
+    sim.set_now_ms(world.clock.now_ms() + DAY);
+    assert_eq!(repository.prune(&keep, 2 * DAY, false).unwrap().removed_objects, 0, "too early");
+    sim.set_now_ms(world.clock.now_ms() + 2 * DAY);
+    let pruned = repository.prune(&keep, 2 * DAY, false).unwrap();
+    assert_eq!(pruned.removed_objects, marked.waiting_objects);
+    let checked = repository.check(ReadShare::All, ON).unwrap();
+    assert!(checked.damage.is_empty() && checked.unnamed_objects == 0);
+    let last = repository.latest(None).unwrap();
+    assert_eq!(content(&repository.open_snapshot(last).unwrap()), content(&store));
+    assert!(!sim.objects().iter().any(|(name, _)| name.contains("/mark/")), "no mark is left");
+    assert!(repository.prune(&Keep::default(), 2 * DAY, false).is_err(), "keep nothing?");
+    assert!(repository.prune(&keep, DAY - 1, false).is_err(), "a backup may take that long");
+}
+
+#[test]
+fn a_backup_that_runs_beside_a_prune_does_not_build_on_what_is_being_removed() {
+    let world = World::new(41);
+    let store = world.open(&world.disk, 42).unwrap();
+    record(&world, &store, &["a"], 0, 6);
+    store.archive().unwrap();
+    let sim = SimPlace::new(world.clock.now_ms(), 1);
+    let place: Arc<dyn Place> = Arc::new(sim.clone());
+    let repository = repository(&world, &world.disk, &place, 43).unwrap();
+    // A backup that died before its snapshot: its segment lies there, and nothing names it.
+    let requests = {
+        let other = SimPlace::new(0, 1);
+        let place: Arc<dyn Place> = Arc::new(other.clone());
+        let scratch = Repository::open_or_make(place, options_on(&world, &world.disk, 44)).unwrap();
+        let before = other.requests();
+        back_up(&scratch).unwrap();
+        other.requests() - before
+    };
+    sim.die_at(Some(sim.requests() + requests - 2));
+    back_up(&repository).unwrap_err();
+    sim.die_at(None);
+    let left = repository.check(ReadShare::Nothing, ON).unwrap();
+    assert!(left.unnamed_objects > 0 && left.snapshots == 0);
+    let keep = Keep { last: 1, ..Keep::default() };
+    repository.prune(&keep, DAY, false).unwrap();
+    // The mark is young: the next backup copies the segment under another name.
+    let done = back_up(&repository).unwrap();
+    assert_eq!(done.resumed_segments, 0);
+    sim.set_now_ms(world.clock.now_ms() + DAY);
+    assert!(repository.prune(&keep, DAY, false).unwrap().removed_objects > 0);
+    assert!(repository.check(ReadShare::All, ON).unwrap().damage.is_empty());
+    let number = done.snapshot.unwrap();
+    assert_eq!(content(&repository.open_snapshot(number).unwrap()), content(&store));
+}
+
+#[test]
+fn a_snapshot_in_place_takes_one_read_to_open_a_segment_one_for_an_index_one_for_a_replay() {
+    let world = World::new(51);
+    let store = world.open(&world.disk, 52).unwrap();
+    record(&world, &store, &["a", "b", "c"], 0, 60);
+    store.archive().unwrap();
+    let sim = SimPlace::new(world.clock.now_ms(), 1);
+    let place: Arc<dyn Place> = Arc::new(sim.clone());
+    let repository = repository(&world, &world.disk, &place, 53).unwrap();
+    let mut backup = Backup::new(&repository, Path::new("/store")).unwrap();
+    backup.run(&How::default(), ON).unwrap();
+    let requests = |work: &mut dyn FnMut()| {
+        let before = sim.requests();
+        work();
+        sim.requests() - before
+    };
+    let mut opened = None;
+    assert_eq!(requests(&mut || opened = repository.open_snapshot(1).ok()), 1, "the snapshot");
+    let opened = opened.unwrap();
+    let site = opened.site(&site_id("shop.example")).unwrap();
+    let mut look = || drop(site.session(&session_id("shop.example-b")).unwrap());
+    // An object's size is asked for when it is opened, which a bucket that is told the size does not need.
+    assert_eq!(requests(&mut look), 1 + 1 + 1, "size, tail, index");
+    assert_eq!(requests(&mut look), 0, "the index is kept");
+    let mut replay = || {
+        let mut out = Vec::new();
+        site.replay(&session_id("shop.example-b")).unwrap().write_to(&mut out).unwrap();
+        assert!(out.len() > 100_000);
+    };
+    assert_eq!(requests(&mut replay), 1, "a replay");
+}

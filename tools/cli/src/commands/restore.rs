@@ -1,0 +1,183 @@
+//! `restore`: a store out of a snapshot, whole or in part.
+
+use std::path::PathBuf;
+
+use reelvault::backup::{Repository, Restored, What};
+use reelvault::{Depth, SessionId, SiteId};
+use serde::Serialize;
+
+use crate::access::{Access, RepositoryArgs};
+use crate::exit::{Exit, Failure, Run, Told, tell};
+use crate::human::{self, bytes, count};
+use crate::interrupt;
+use crate::output::{self, Out};
+use crate::progress;
+use crate::when::When;
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  reelvault restore /srv/restored --repo /backup/reelvault
+  reelvault restore /srv/restored --repo s3://backups/reelvault --at 2026-11-22
+  reelvault restore /tmp/shop --repo /backup/reelvault --site shop.example
+  reelvault restore /tmp/one --repo /backup/reelvault --site shop.example \\
+      --session 5f3a9c --verify
+
+The directory must be empty; a restore that was interrupted goes on. The keyring
+in use opens what is restored: name it with --keyring and --key-file. What was
+erased or has expired since the snapshot was made is not restored.";
+
+/// A snapshot that was taken longer before the wanted time is not taken for it unasked.
+const EXACT_MS_DEFAULT: &str = "26h";
+
+/// Arguments of `restore`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    repository: RepositoryArgs,
+    /// Where to: a directory that is empty or not there
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// The number of the snapshot; without it, the newest
+    #[arg(long, value_name = "NUMBER")]
+    snapshot: Option<u64>,
+    /// The store as it was at this time: the newest snapshot at or before it
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with = "snapshot")]
+    at: Option<When>,
+    /// With --at: fail if that snapshot is older than the time by more than this
+    #[arg(long, value_name = "SPAN", value_parser = crate::when::parse_span,
+          default_value = EXACT_MS_DEFAULT, requires = "at")]
+    within: u64,
+    /// Only this site
+    #[arg(long, value_name = "SITE")]
+    site: Option<SiteId>,
+    /// Only this session of the site: its whole id
+    #[arg(long, value_name = "ID", requires = "site")]
+    session: Option<SessionId>,
+    /// Then read and decrypt everything that was restored
+    #[arg(long)]
+    verify: bool,
+}
+
+#[derive(Serialize)]
+struct Body {
+    snapshot: u64,
+    segments: u64,
+    journals: u64,
+    bytes: u64,
+    sessions: u64,
+    erased_sessions: u64,
+    expired_segments: u64,
+    resumed_segments: u64,
+    verified: Option<bool>,
+}
+
+impl Args {
+    fn what(&self) -> What {
+        match (&self.site, &self.session) {
+            (Some(site), Some(session)) => What::Session(site.clone(), session.clone()),
+            (Some(site), None) => What::Site(site.clone()),
+            _ => What::All,
+        }
+    }
+
+    /// The snapshot that is meant; an error if none comes near enough to the time that was asked for.
+    fn choose(&self, repository: &Repository) -> Run<u64> {
+        if let Some(number) = self.snapshot {
+            return Ok(number);
+        }
+        let Some(at) = self.at else { return Ok(repository.latest(None)?) };
+        let at_ms = at.within(0);
+        let number = repository.latest(Some(at_ms))?;
+        let (snapshots, _) = repository.snapshots()?;
+        let taken = snapshots.iter().find(|s| s.number == number).map_or(0, |s| s.taken_ms);
+        if at_ms.saturating_sub(taken) > self.within {
+            return Err(Failure::new(
+                Exit::Failed,
+                format!(
+                    "the newest snapshot before {} is {number}, of {}",
+                    human::time(at_ms),
+                    human::time(taken)
+                ),
+                "If that is near enough, name it with --snapshot, or allow more with --within.",
+            ));
+        }
+        Ok(number)
+    }
+}
+
+pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
+    let repository = access.repository(&args.repository, false)?;
+    let number = args.choose(&repository)?;
+    let dir = std::path::absolute(&args.dir)
+        .map_err(|e| Failure::io(format_args!("finding {}", args.dir.display()), &e))?;
+    let _guard = interrupt::Guard::new();
+    let bar = progress::bytes(0);
+    let restored = repository.restore(number, &dir, &args.what(), &|at| {
+        bar.set_length(at.bytes_total);
+        bar.set_position(at.bytes);
+        !interrupt::is_set()
+    });
+    bar.finish_and_clear();
+    let restored = restored?;
+    let damage = match args.verify {
+        false => None,
+        true => Some(access.read_at(&dir)?.verify(Depth::Content, |_, _| {})?.damage),
+    };
+    if out.is_json() {
+        out.document(&body(&restored, damage.as_ref().map(Vec::is_empty)))?;
+    } else {
+        print(&restored, damage.as_ref().map(Vec::is_empty), out)?;
+    }
+    out.flush()?;
+    let Some(first) = damage.iter().flatten().next() else { return Ok(Exit::Done) };
+    output::complain(&Told {
+        exit: Exit::Corrupt,
+        what: tell(first).what,
+        help: "It was damaged when it was backed up. An earlier snapshot may have it whole."
+            .to_owned(),
+    });
+    Ok(Exit::Corrupt)
+}
+
+fn body(restored: &Restored, verified: Option<bool>) -> Body {
+    Body {
+        snapshot: restored.snapshot,
+        segments: restored.segments,
+        journals: restored.journals,
+        bytes: restored.bytes,
+        sessions: restored.sessions,
+        erased_sessions: restored.erased_sessions,
+        expired_segments: restored.expired_segments,
+        resumed_segments: restored.resumed_segments,
+        verified,
+    }
+}
+
+fn print(restored: &Restored, verified: Option<bool>, out: &mut Out) -> Run<()> {
+    let files = format!(
+        "{} in {} and {}",
+        bytes(restored.bytes),
+        human::of(restored.segments, "segment", "segments"),
+        human::of(restored.journals, "journal", "journals")
+    );
+    let mut pairs = vec![
+        ("snapshot", restored.snapshot.to_string()),
+        ("restored", files),
+        ("sessions", count(restored.sessions)),
+        ("not restored", gone(restored)),
+    ];
+    if restored.resumed_segments > 0 {
+        let resumed = human::of(restored.resumed_segments, "segment", "segments");
+        pairs.push(("resumed", format!("{resumed} were there already")));
+    }
+    pairs.extend(
+        verified.map(|sound| ("verified", if sound { "sound" } else { "DAMAGED" }.to_owned())),
+    );
+    out.pairs(pairs)
+}
+
+fn gone(restored: &Restored) -> String {
+    let erased = human::of(restored.erased_sessions, "erased session", "erased sessions");
+    let expired = human::of(restored.expired_segments, "expired segment", "expired segments");
+    format!("{erased}, {expired}")
+}
