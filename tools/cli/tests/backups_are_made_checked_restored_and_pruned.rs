@@ -113,7 +113,10 @@ fn what_is_wrong_with_a_repository_is_told_with_an_exit_code() {
     assert_eq!(early.code, 10, "{early:?}");
     let sound = place.ok(&["check", "--repo", &repo, "--read-data", "--probe"]);
     assert!(sound.contains("sound"), "{sound}");
-    let piece = walk(&place.path("backups")).into_iter().find(|p| p.contains("/segment/") || p.contains("/piece/")).unwrap();
+    let piece = walk(&place.path("backups"))
+        .into_iter()
+        .find(|p| p.contains("/segment/") || p.contains("/piece/"))
+        .unwrap();
     let mut bytes = std::fs::read(&piece).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
