@@ -92,7 +92,9 @@ fn backups_are_made_read_in_place_restored_and_pruned() {
     let restored = Store::open_read_only(Options::new(target, mirrors, Arc::new(key))).unwrap();
     assert_eq!(content(&restored), expected);
     let checked = again.check(ReadShare::All, ON).unwrap();
-    assert!(checked.damage.is_empty() && checked.read_bytes > 500_000);
+    assert!(checked.damage.is_empty(), "{:?}", checked.damage);
+    assert_eq!(checked.read_bytes, checked.bytes);
+    assert!(checked.objects >= 2);
     let keep = Keep { last: 1, ..Keep::default() };
     let pruned = again.prune(&keep, 86_400_000, false).unwrap();
     assert_eq!((pruned.forgotten, pruned.removed_objects), (vec![1], 0));
