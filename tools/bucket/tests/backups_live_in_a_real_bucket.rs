@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use reelvault::backup::{Backup, Body, How, Keep, Place, Progress, ReadShare, Repository, What};
 use reelvault::env::Env;
@@ -15,12 +14,11 @@ const ON: &(dyn Fn(Progress) -> bool + Sync) = &|_| true;
 
 /// A prefix of its own for each test, in the bucket that `tools/test` makes.
 fn bucket(prefix: &str) -> Arc<dyn Place> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    place(&Env::real(), &format!("s3://reelvault-test/{prefix}-{now}")).unwrap()
+    place(&Env::real(), &format!("s3://reelvault-test/{prefix}-{}", now_ms())).unwrap()
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+    Env::real().clock.now_ms()
 }
 
 fn options(dir: &std::path::Path) -> Options {
