@@ -1,4 +1,5 @@
 //! A backup dies at any moment, a place fails in any way: earlier snapshots are unharmed, and the next run completes.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
 mod common;
 

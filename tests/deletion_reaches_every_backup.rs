@@ -1,4 +1,5 @@
 //! What is erased or has expired is gone from every backup at once; what is left is pruned, never what somebody needs.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
 mod common;
 

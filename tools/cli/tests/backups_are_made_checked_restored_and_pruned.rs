@@ -1,5 +1,8 @@
 //! Backups as an operator makes them: from a timer, killed, restored in part, pruned.
 
+#![allow(clippy::disallowed_methods, reason = "tests write their own files")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
+
 mod common;
 
 use std::process::Stdio;
