@@ -31,6 +31,7 @@ class App {
     addEventListener('hashchange', () => {
       if (this.#takeLink()) return;
       this.route = parse(location.hash);
+      if ('site' in this.route) store('reelvault site', this.route.site);
       if (this.route.view === 'home' && this.me) this.goHome();
     });
     whenSignedOut(() => {
@@ -42,8 +43,15 @@ class App {
 
   get site(): Site | null {
     const route = this.route;
-    return 'site' in route ? (this.me?.sites.find((s) => s.id === route.site) ?? null) : null;
+    return 'site' in route ? this.#known(route.site) : null;
   }
+
+  /** The site of the header: where we are, or were before looking at the status. */
+  get around(): Site | null {
+    return this.site ?? ('site' in this.route ? null : (this.#known(stored('reelvault site')) ?? this.me?.sites[0] ?? null));
+  }
+
+  #known(id: string | null): Site | null { return this.me?.sites.find((s) => s.id === id) ?? null; }
 
   may(role: Role): boolean { return this.site?.roles.includes(role) ?? false; }
 
@@ -93,8 +101,7 @@ class App {
   }
 
   goHome() {
-    const last = stored('reelvault site');
-    const site = this.me?.sites.find((s) => s.id === last) ?? this.me?.sites[0];
+    const site = this.#known(stored('reelvault site')) ?? this.me?.sites[0];
     if (site) this.replace(this.first(site));
   }
 
@@ -105,7 +112,6 @@ class App {
   }
 
   go(route: Route) {
-    if ('site' in route) store('reelvault site', route.site);
     location.hash = format(route);
   }
 
