@@ -1,6 +1,18 @@
 // Takes out of events what must not reach the replay frame. The frame's sandbox and the policy of the service already stop scripts and
 // requests; this stops what neither covers (early connections by `<link>`), and keeps the rest from even being tried.
 
+// Addresses inside style sheets. The policy of the service refuses them in any spelling; these are not even tried.
+const OUTSIDE_URL = /url\(\s*(?:"(?!data:|blob:|#)[^"]*"|'(?!data:|blob:|#)[^']*'|(?!data:|blob:|#|["'])[^)"']*)\s*\)/gi;
+const IMPORT = /@import\s[^;]*;?/gi;
+const HAS_ADDRESS = /url\(|@import|image-set\(/i;
+const IMAGE_SET = /(?:-webkit-)?image-set\(\s*["'](?!data:)[^)]*\)/gi;
+
+/** A style text without the addresses that a browser would fetch. */
+export function cleanCss(text: string): string {
+  if (!HAS_ADDRESS.test(text)) return text;
+  return text.replace(IMPORT, '').replace(OUTSIDE_URL, 'url(data:,)').replace(IMAGE_SET, 'url(data:,)');
+}
+
 interface Node { type?: number; tagName?: unknown; attributes?: Record<string, unknown>; childNodes?: unknown; textContent?: unknown; rootId?: unknown }
 
 // rrweb itself turns `script` into `noscript`; these have nothing to show without the outside.
@@ -18,11 +30,23 @@ function inside(value: unknown): boolean {
   return typeof value !== 'string' || INSIDE.test(value);
 }
 
+// Attributes whose values are styles.
+const STYLED = new Set(['style', '_csstext', 'fill', 'stroke', 'filter', 'mask', 'clip-path', 'marker-start', 'marker-mid', 'marker-end', 'cursor']);
+
+// A changed style arrives as an object: property to value, or to value and priority.
+function cleanStyle(value: unknown): unknown {
+  if (typeof value === 'string') return cleanCss(value);
+  if (Array.isArray(value)) return value.map(cleanStyle);
+  if (value && typeof value === 'object') for (const [name, v] of Object.entries(value)) (value as Record<string, unknown>)[name] = cleanStyle(v);
+  return value;
+}
+
 function cleanAttributes(tag: string, attributes: Record<string, unknown>) {
   for (const name of Object.keys(attributes)) {
     const lower = name.toLowerCase();
     const value = attributes[name];
-    if (lower.startsWith('on')) delete attributes[name];
+    if (STYLED.has(lower)) attributes[name] = cleanStyle(value);
+    else if (lower.startsWith('on')) delete attributes[name];
     else if (lower === 'http-equiv') delete attributes[name];
     else if (lower === 'srcdoc' || lower === 'ping') delete attributes[name];
     else if (lower === 'srcset' || lower === 'imagesrcset') delete attributes[name];
@@ -54,6 +78,7 @@ function cleanNode(root: unknown) {
       continue;
     }
     if (node.attributes && typeof node.attributes === 'object') cleanAttributes(tag, node.attributes);
+    if (tag === 'style' && Array.isArray(node.childNodes)) for (const child of node.childNodes as Node[]) if (typeof child?.textContent === 'string') child.textContent = cleanCss(child.textContent);
     if (Array.isArray(node.childNodes)) for (const child of node.childNodes) visit(child, depth + 1);
   }
 }
@@ -64,6 +89,17 @@ export const SIDE_PX_MAX = 16_384;
 function side(value: unknown, otherwise: number): number {
   const n = Number(value);
   return Number.isFinite(n) && n >= 1 ? Math.min(Math.round(n), SIDE_PX_MAX) : otherwise;
+}
+
+// rrweb's sources of styles: rules, declarations, adopted style sheets.
+const STYLE_SOURCES = new Set([8, 13, 15]);
+const STYLE_FIELDS = ['rule', 'replace', 'replaceSync', 'value'];
+
+function cleanRules(value: unknown, depth = 0) {
+  if (!value || typeof value !== 'object' || depth > 8) return;
+  for (const [name, v] of Object.entries(value)) {
+    if (typeof v === 'string') { if (STYLE_FIELDS.includes(name)) (value as Record<string, unknown>)[name] = cleanCss(v); } else cleanRules(v, depth + 1);
+  }
 }
 
 interface Event { type: number; data: unknown }
@@ -78,7 +114,9 @@ export function sanitize(event: Event): void {
     data.width = side(data.width, 1024);
     data.height = side(data.height, 768);
   }
-  if (event.type !== 3 || data.source !== 0) return;
+  if (event.type !== 3) return;
+  if (STYLE_SOURCES.has(data.source as number)) cleanRules(data);
+  if (data.source !== 0) return;
   if (Array.isArray(data.adds)) for (const add of data.adds) cleanNode(add?.node);
   if (Array.isArray(data.attributes)) {
     for (const change of data.attributes) {

@@ -20,6 +20,9 @@ export function picture(command: Command): string | null {
   return PICTURE.test(blob.type) && BASE64.test(buffer.base64) ? `data:${blob.type};base64,${buffer.base64}` : null;
 }
 
+// Without scripts a canvas is laid out like any inline element; this gives it its size back, below every rule of the page itself.
+export const CANVAS_RULE = ':where(canvas) { display: inline-block; width: var(--reelvault-width); height: auto; aspect-ratio: var(--reelvault-ratio) }';
+
 export class CanvasPictures {
   #newest = new Map<number, string>();
   #dirty = new Set<number>();
@@ -56,10 +59,8 @@ export class CanvasPictures {
     if (!el || !url || el.nodeName !== 'CANVAS') return;
     const size = (name: string, otherwise: number) => Math.min(16_384, Math.max(1, Number(el.getAttribute(name)) || otherwise));
     const [w, h] = [size('width', 300), size('height', 150)];
-    // Without scripts a canvas is laid out like any inline element.
-    el.style.display = 'inline-block';
-    if (!el.style.width) el.style.width = `${w}px`;
-    if (!el.style.height) el.style.aspectRatio = `${w} / ${h}`;
+    el.style.setProperty('--reelvault-width', `${w}px`);
+    el.style.setProperty('--reelvault-ratio', `${w} / ${h}`);
     el.style.background = `url("${url}") 0 0 / 100% 100% no-repeat`;
   }
 }

@@ -4,7 +4,7 @@ import { Replayer } from 'rrweb';
 import { api, asProblem, type Detail, type Problem } from '../lib/api';
 import { AHEAD_MS, WHOLE_BYTES_MAX, covering, hole, join, planWindow, snapshotBefore, type Span } from '../lib/plan';
 import { IDLE_LEAD_MS } from '../lib/activity';
-import { CanvasPictures } from './canvas';
+import { CANVAS_RULE, CanvasPictures } from './canvas';
 import { EventStore, KEPT_BYTES_MAX, type Event } from './store';
 
 export const SPEEDS = [0.5, 1, 2, 4, 8];
@@ -167,7 +167,7 @@ export class Playback {
     const canvas = new CanvasPictures();
     const replayer = new Replayer([...events, mark] as never[], {
       root: this.root, speed: this.speed, mouseTail: { strokeStyle: 'rgb(13 148 136 / 0.7)', lineWidth: 2, duration: 400 }, triggerFocus: false,
-      showWarning: false, showDebug: false, skipInactive: false, UNSAFE_replayCanvas: false, plugins: [canvas.plugin() as never],
+      showWarning: false, showDebug: false, skipInactive: false, UNSAFE_replayCanvas: false, plugins: [canvas.plugin() as never], insertStyleRules: [CANVAS_RULE],
     });
     replayer.iframe.title = 'The recorded page';
     replayer.iframe.tabIndex = -1;
