@@ -48,7 +48,11 @@ function page(outside) {
 
 function events(outside, start) {
   const built = page(outside);
-  const added = (node) => ({ source: 0, texts: [], attributes: [], removes: [], adds: [{ parentId: built.body, nextId: null, node }] });
+  // A recorder adds an element first, and then what is inside it.
+  const added = ({ childNodes, ...node }) => ({
+    source: 0, texts: [], attributes: [], removes: [],
+    adds: [{ parentId: built.body, nextId: null, node: { ...node, childNodes: [] } }, ...childNodes.map((child) => ({ parentId: node.id, nextId: null, node: child }))],
+  });
   const list = [
     { type: 4, data: { href: `javascript:${SCRIPT}`, width: 900, height: 600 }, timestamp: start },
     { type: 2, data: { node: built.node, initialOffset: { top: 0, left: 0 } }, timestamp: start + 20 },

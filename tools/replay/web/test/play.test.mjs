@@ -116,7 +116,7 @@ test('inactivity is skipped, and not when that is turned off', async () => {
 test('speed changes how fast time goes', async () => {
   await open(names.site, names.session, 2000);
   await page.keyboard.press('s');
-  await page.getByRole('radio', { name: '8×' }).click();
+  await page.getByRole('button', { name: '8×' }).click();
   const from = await seconds();
   await page.keyboard.press(' ');
   await page.waitForTimeout(3000);
