@@ -225,7 +225,8 @@ mod tests {
         let weekly = kept(Keep { weekly: 2, ..Keep::default() });
         assert_eq!(weekly, [newest, newest - 3 * DAY_MS]);
         let monthly = kept(Keep { monthly: 9, ..Keep::default() });
-        assert_eq!(monthly, [newest, newest - 10 * DAY_MS, newest - 38 * DAY_MS]);
+        // The ends of February, of January and of December.
+        assert_eq!(monthly, [0, 10, 38, 69].map(|days| newest - days * DAY_MS));
         assert_eq!(kept(Keep { last: 2, ..Keep::default() }), &taken[..2]);
         assert_eq!(kept(Keep { within_ms: 13 * HOUR, ..Keep::default() }), &taken[..3]);
         assert_eq!(kept(Keep { within_ms: 1, ..Keep::default() }), &taken[..1]);
