@@ -126,7 +126,7 @@ impl Store {
             return Err(Error::Exists(dir.clone()));
         }
         let provider = Arc::clone(&options.provider);
-        let keyring = Keyring::create(env, &options.keyring, provider)?;
+        let keyring = Keyring::create(env, &options.keyring, provider, options.part_bytes)?;
         let first = Manifest {
             store: keyring.store_id(),
             generation: 0,
@@ -151,7 +151,8 @@ impl Store {
         must_exist(&options)?;
         let lock = lock(&options.env, &options.dir)?;
         let provider = Arc::clone(&options.provider);
-        let keyring = Keyring::open(&options.env, &options.keyring, provider, false)?;
+        let (env, part_bytes) = (&options.env, options.part_bytes);
+        let keyring = Keyring::open(env, &options.keyring, provider, false, part_bytes)?;
         let (env, dir) = (options.env.clone(), options.dir.clone());
         let manifest = ManifestFile::open(env, dir, keyring.manifest_cipher())?;
         Self::start(options, keyring, manifest, Some(lock))
@@ -167,7 +168,8 @@ impl Store {
         options.check()?;
         must_exist(&options)?;
         let provider = Arc::clone(&options.provider);
-        let keyring = Keyring::open(&options.env, &options.keyring, provider, true)?;
+        let (env, part_bytes) = (&options.env, options.part_bytes);
+        let keyring = Keyring::open(env, &options.keyring, provider, true, part_bytes)?;
         let (env, dir) = (options.env.clone(), options.dir.clone());
         let manifest = ManifestFile::open(env, dir, keyring.manifest_cipher())?;
         Self::start(options, keyring, manifest, None)

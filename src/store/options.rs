@@ -30,6 +30,7 @@ pub struct Options {
     pub(crate) background: bool,
     pub(crate) recovery: Recovery,
     pub(crate) reclaim_share: f64,
+    pub(crate) part_bytes: usize,
 }
 
 impl Options {
@@ -59,6 +60,7 @@ impl Options {
             background: true,
             recovery: Recovery::Strict,
             reclaim_share: crate::RECLAIM_SHARE,
+            part_bytes: crate::keyring::PART_BYTES,
         }
     }
 
@@ -157,6 +159,15 @@ impl Options {
     #[must_use]
     pub fn reclaim_share(mut self, share: f64) -> Self {
         self.reclaim_share = share;
+        self
+    }
+
+    /// Bytes at which the keyring is split into parts, so that a test sees them with few sessions.
+    #[cfg(feature = "sim")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn keyring_part_bytes(mut self, bytes: usize) -> Self {
+        self.part_bytes = bytes.min(crate::keyring::PART_BYTES);
         self
     }
 
