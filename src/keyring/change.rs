@@ -238,6 +238,9 @@ impl Keyring {
             writer.mirrors.pop();
             // Left there, it would be in the way of the next attempt.
             mirror.remove();
+            for id in self.live.read().parts() {
+                mirror.remove_part(id);
+            }
         }
         published.map(|((), published)| published)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::mirror::NewPart;
 use super::part::{self, Of, PART_REF_BYTES, Part, Stand};
 use super::pieces::{Content, Item, Piece, Pieces};
 use super::place::{LEVELS, Place, Placed};
@@ -44,8 +45,8 @@ pub(super) trait Coded: Item {
 pub(super) struct Sealer<'a> {
     random: &'a dyn Random,
     store: StoreId,
-    /// What is to be written: each part's id, and its file.
-    pub(super) made: Vec<(FileId, Vec<u8>)>,
+    /// What is to be written.
+    pub(super) made: Vec<NewPart>,
 }
 
 impl<'a> Sealer<'a> {

@@ -5,10 +5,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::part;
 use super::pieces::PART_BYTES;
-use crate::env::{Env, Mode, read_exact_at};
+use crate::env::{Env, File, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
 use crate::ids::FileId;
 use crate::limits::STATE_BYTES_MAX;
@@ -51,17 +52,32 @@ impl Mirror {
 
     /// Replaces the keyring file, durably, and reads it back. There is always the one before or this one, whole.
     pub(super) fn replace(&self, bytes: &[u8]) -> Result<()> {
-        let dir = parent(&self.path);
-        make_dir(&self.env, dir)?;
-        let beside = self.beside();
-        let written = self.write_file(&beside, bytes);
-        if let Err(e) = written.and_then(|()| self.env.disk.rename(&beside, &self.path)) {
-            let _ = self.env.disk.remove(&beside);
-            return Err(Error::io("write the keyring", &self.path, e));
-        }
-        self.sync_dir(dir)?;
-        let back = self.read(usize::MAX)?.ok_or(Damage::Missing);
-        same(&self.name(), back, bytes)
+        let written = self.write(&[], bytes).and_then(|mut written| {
+            written.sync()?;
+            Ok(written)
+        });
+        let written = written.inspect_err(|_| self.remove_beside())?;
+        written.replace()?;
+        written.settle()
+    }
+
+    /// Makes the keyring file that stands here durable. What it holds was synced before it was put in its place; that it is there may
+    /// be known to nobody but the system, if the process that put it there was killed.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.sync_dir(parent(&self.path))
+    }
+
+    /// Writes new parts and a keyring file, beside the one there is. Nothing of it counts yet, nor is it durable.
+    pub(super) fn write<'a>(
+        &'a self,
+        parts: &'a [NewPart],
+        bytes: &'a [u8],
+    ) -> Result<Written<'a>> {
+        make_dir(&self.env, parent(&self.path))?;
+        let mut written = Written { mirror: self, open: Vec::new(), parts, bytes };
+        written.write_parts()?;
+        written.write_file(self.beside(), bytes)?;
+        Ok(written)
     }
 
     /// Reads a part.
@@ -74,22 +90,10 @@ impl Mirror {
     }
 
     /// Writes parts, durably, and reads them back. Nothing names them before that.
-    pub(super) fn write_parts<B: AsRef<[u8]>>(&self, parts: &[(FileId, B)]) -> Result<()> {
-        if parts.is_empty() {
-            return Ok(());
-        }
-        let dir = self.parts_dir();
-        make_dir(&self.env, &dir)?;
-        for (id, bytes) in parts {
-            let path = self.part_path(*id);
-            let written = self.write_file(&path, bytes.as_ref());
-            written.map_err(|e| Error::io("write a part of the keyring", &path, e))?;
-        }
-        // One sync of the folder for all of them.
-        self.sync_dir(&dir)?;
-        parts.iter().try_for_each(|(id, bytes)| {
-            same(&self.part_name(*id), Ok(self.read_part(*id)?), bytes.as_ref())
-        })
+    pub(super) fn write_parts(&self, parts: &[NewPart]) -> Result<()> {
+        let mut written = Written { mirror: self, open: Vec::new(), parts, bytes: &[] };
+        written.write_parts()?;
+        written.sync()
     }
 
     /// The parts that are there, in use or not.
@@ -108,13 +112,9 @@ impl Mirror {
         removed.map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |()| true)
     }
 
-    /// Removes the keyring file, and its parts.
+    /// Removes the keyring file.
     pub(super) fn remove(&self) {
         let _ = self.env.disk.remove(&self.path);
-        let parts = self.list_parts().unwrap_or_default();
-        for id in parts {
-            self.remove_part(id);
-        }
     }
 
     /// Removes what a crash left beside the keyring file. It is an attempt that never counted; if it cannot be removed, the next
@@ -139,12 +139,6 @@ impl Mirror {
         self.parts_dir().join(id.to_string())
     }
 
-    fn write_file(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let file = self.env.disk.open(path, Mode::Replace)?;
-        file.write_at(bytes, 0)?;
-        file.sync()
-    }
-
     fn sync_dir(&self, dir: &Path) -> Result<()> {
         self.env.disk.sync_dir(dir).map_err(|e| Error::io("sync the directory", dir, e))
     }
@@ -165,6 +159,81 @@ impl Mirror {
         let mut bytes = vec![0; len.min(bytes_max)];
         read_exact_at(&*file, &mut bytes, 0).map_err(failed)?;
         Ok(Some(bytes))
+    }
+}
+
+/// A part that is not written yet: its id, and its file.
+pub(super) type NewPart = (FileId, Vec<u8>);
+
+/// Most files that are written before the first of them is synced: far fewer than a process may have open.
+const OPEN_FILES_MAX: usize = 64;
+
+/// What was written to a mirror and does not count yet.
+///
+/// All of it is written before any of it is synced, in all mirrors: a file system that commits everything at once, as journalling
+/// ones do, has nearly nothing left to do for the second sync and those after it.
+pub(super) struct Written<'a> {
+    mirror: &'a Mirror,
+    /// Files that are not synced.
+    open: Vec<(PathBuf, Arc<dyn File>)>,
+    parts: &'a [NewPart],
+    bytes: &'a [u8],
+}
+
+impl Written<'_> {
+    fn write_parts(&mut self) -> Result<()> {
+        if !self.parts.is_empty() {
+            make_dir(&self.mirror.env, &self.mirror.parts_dir())?;
+        }
+        for (id, bytes) in self.parts {
+            self.write_file(self.mirror.part_path(*id), bytes)?;
+        }
+        Ok(())
+    }
+
+    fn write_file(&mut self, path: PathBuf, bytes: &[u8]) -> Result<()> {
+        let file = self.mirror.env.disk.open(&path, Mode::Replace);
+        let written = file.and_then(|file| file.write_at(bytes, 0).map(|()| file));
+        let file = written.map_err(|e| Error::io("write the keyring", &path, e))?;
+        self.open.push((path, file));
+        if self.open.len() < OPEN_FILES_MAX { Ok(()) } else { self.sync_files() }
+    }
+
+    fn sync_files(&mut self) -> Result<()> {
+        for (path, file) in self.open.drain(..) {
+            file.sync().map_err(|e| Error::io("write the keyring", path, e))?;
+        }
+        Ok(())
+    }
+
+    /// Makes it durable, where nothing names it, and reads it back.
+    pub(super) fn sync(&mut self) -> Result<()> {
+        self.sync_files()?;
+        if self.parts.is_empty() {
+            return Ok(());
+        }
+        // One sync of the folder for all of them.
+        self.mirror.sync_dir(&self.mirror.parts_dir())?;
+        self.parts.iter().try_for_each(|(id, bytes)| {
+            same(&self.mirror.part_name(*id), Ok(self.mirror.read_part(*id)?), bytes)
+        })
+    }
+
+    /// Puts the keyring file in the place of the one that is there. All mirrors must have been synced before.
+    pub(super) fn replace(&self) -> Result<()> {
+        let (from, to) = (self.mirror.beside(), &self.mirror.path);
+        let renamed = self.mirror.env.disk.rename(&from, to);
+        renamed.map_err(|e| {
+            self.mirror.remove_beside();
+            Error::io("write the keyring", to, e)
+        })
+    }
+
+    /// Makes that durable, and reads it back.
+    pub(super) fn settle(&self) -> Result<()> {
+        self.mirror.sync_dir(parent(&self.mirror.path))?;
+        let back = self.mirror.read(usize::MAX)?.ok_or(Damage::Missing);
+        same(&self.mirror.name(), back, self.bytes)
     }
 }
 

@@ -10,8 +10,8 @@
 //! # Why a crash leaves a whole generation
 //!
 //! A copy is replaced by renaming a synced file over it, so at each path there is an old or a new generation, whole.
-//! The mirrors are written one after the other, and only when all are written does the caller hear of it. A crash
-//! before that leaves the new generation in the first of them or in none; the next open takes what is newest.
+//! That is done when the files of all mirrors are synced, and only when all are in their place does the caller hear of it. A
+//! crash before that leaves the new generation in some of them or in none; the next open takes what is newest.
 //!
 //! Parts come before what names them: all new ones are durable in every mirror before the first keyring file is replaced, and
 //! those that nothing names any more are removed after the last one was. So all parts of a generation are in every mirror

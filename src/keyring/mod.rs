@@ -1,7 +1,7 @@
 //! Keys: the live keyring, from which every other key is derived.
 //!
 //! Beside it stand the puncturable [`tree`], the [`pieces`] in which trees and sites are shared among generations and the [`part`]s
-//! that these are on disk, the [`file`] that names them, the [`mirrors`], [`change`] and how a generation is
+//! that these are on disk, the [`mod@file`] that names them, the [`mirrors`], [`change`] and how a generation is
 //! [published](publish), and the key providers. Nothing here knows what is sealed with the keys.
 
 mod change;
@@ -184,8 +184,13 @@ impl Keyring {
         };
         if !read_only {
             mirrors::mend(&mirrors, &loaded.torn)?;
-            let stale = loaded.stale.iter().filter_map(|i| mirrors.get(*i));
-            stale.into_iter().try_for_each(|mirror| mirror.replace(&loaded.bytes))?;
+            for (i, mirror) in mirrors.iter().enumerate() {
+                match loaded.stale.contains(&i) {
+                    true => mirror.replace(&loaded.bytes)?,
+                    // Older keys end below: what was found must not depend on power that stays on.
+                    false => mirror.sync()?,
+                }
+            }
             mirrors.iter().for_each(Mirror::remove_beside);
         }
         let mut writer = Writer::new(mirrors, loaded.sealed, loaded.bytes.len() as u64);

@@ -27,6 +27,9 @@ pub(super) const LENGTH_BYTES_MAX: usize = 10;
 
 /// What a list is of.
 pub(super) trait Item: Placed + Clone {
+    /// Fewest bytes of one.
+    const BYTES_MIN: usize;
+
     /// Upper bound of the bytes that items take in a piece at `place`.
     fn bytes_max(place: Place, items: &[Self]) -> usize;
 
@@ -89,6 +92,13 @@ impl<T: Item> Content<T> {
         match self {
             Self::Items(items) => items.len(),
             Self::Pieces(pieces) => pieces.len(),
+        }
+    }
+
+    fn bytes_min(&self) -> usize {
+        match self {
+            Self::Items(items) => items.len() * T::BYTES_MIN,
+            Self::Pieces(pieces) => pieces.len() * PART_REF_BYTES,
         }
     }
 
@@ -262,14 +272,20 @@ fn settle<T: Item>(
     edit: &Editing,
     out: &mut Vec<Arc<Piece<T>>>,
 ) {
+    let mut split = |content: Content<T>| {
+        let (low, high) = content.halves(place);
+        settle(place.half(0), height, low, edit, out);
+        settle(place.half(1), height, high, edit, out);
+    };
+    let len = content.len();
+    // Seen without a look at every item, of which a bulk erasure makes very many.
+    if len > 1 && content.bytes_min() > edit.part_bytes {
+        return split(content);
+    }
     let piece = Piece::new(place, height, content);
-    match piece.content.len() {
+    match len {
         0 => {}
-        2.. if piece.bytes_max > edit.part_bytes => {
-            let (low, high) = piece.content.halves(place);
-            settle(place.half(0), height, low, edit, out);
-            settle(place.half(1), height, high, edit, out);
-        }
+        2.. if piece.bytes_max > edit.part_bytes => split(piece.content),
         _ => out.push(Arc::new(piece)),
     }
 }

@@ -18,13 +18,15 @@
 //!
 //! # Why a crash leaves a whole generation
 //!
-//! Until the last mirror is written and read back, the version before is alive, and so is the new one; the mirrors
-//! hold one or the other, each whole, and the parts of both. After that every mirror holds the new one. Nothing is destroyed in between.
+//! Nothing is replaced before all that is new is durable in every mirror. Until the last mirror is replaced and read back, the
+//! version before is alive, and so is the new one; the mirrors hold one or the other, each whole, and the parts of both.
+//! After that every mirror holds the new one. Nothing is destroyed in between. An open makes durable what it finds before it
+//! destroys anything: a process that was killed may have left it to the system's memory.
 
 use std::collections::BTreeSet;
 
 use super::coding::Sealer;
-use super::mirror::Mirror;
+use super::mirror::{Mirror, NewPart, Written};
 use super::mirrors::{self, Sealed};
 use super::provider::Wrapped;
 use super::state::State;
@@ -34,9 +36,9 @@ use crate::error::{Damage, Error, Result};
 use crate::ids::{FileId, StoreId};
 use crate::{DataKey, Destruction, KeyProvider};
 
-/// Seals a generation under a data key and a provider's version of its own, and writes it to all mirrors: first its new
-/// parts to each, then what names them, one after the other. What it was sealed as is noted before the first byte is
-/// written, for a failed attempt must be destroyed too.
+/// Seals a generation under a data key and a provider's version of its own, and writes it to all mirrors: when its new parts and
+/// what names them are durable in all of them, beside what is there, it takes its place in one after the other. What it was
+/// sealed as is noted before the first byte is written, for a failed attempt must be destroyed too.
 pub(super) fn publish(keyring: &Keyring, writer: &mut Writer, state: &State) -> Result<()> {
     let (provider, random) = (&*keyring.provider, &*keyring.env.random);
     let (store, generation) = (state.store_id, state.generation);
@@ -70,27 +72,32 @@ pub(super) fn publish(keyring: &Keyring, writer: &mut Writer, state: &State) -> 
     }
 }
 
-fn write(
-    keyring: &Keyring,
-    writer: &mut Writer,
-    made: &[(FileId, Vec<u8>)],
-    bytes: &[u8],
-) -> Result<()> {
+fn write(keyring: &Keyring, writer: &mut Writer, made: &[NewPart], bytes: &[u8]) -> Result<()> {
+    complete(keyring, writer)?;
+    let mirrors = &writer.mirrors;
+    let written: Result<Vec<_>> = mirrors.iter().map(|m| m.write(made, bytes)).collect();
+    let synced = written.and_then(|mut written| {
+        written.iter_mut().try_for_each(Written::sync)?;
+        Ok(written)
+    });
     let new = || made.iter().map(|(id, _)| *id);
-    let parts = complete(keyring, writer)
-        .and_then(|()| writer.mirrors.iter().try_for_each(|mirror| mirror.write_parts(made)));
-    if let Err(e) = parts {
-        // Nothing names them yet, and a full disk needs the room.
-        let stays: Vec<_> = new().filter(|id| !is_removed(&writer.mirrors, *id)).collect();
-        writer.leftovers.extend(stays);
-        return Err(e);
-    }
-    let roots = writer.mirrors.iter().try_for_each(|mirror| mirror.replace(bytes));
-    if roots.is_err() {
+    let written = match synced {
+        Ok(written) => written,
+        Err(e) => {
+            // Nothing names them yet, and a full disk needs the room.
+            mirrors.iter().for_each(Mirror::remove_beside);
+            let stays: Vec<_> = new().filter(|id| !is_removed(mirrors, *id)).collect();
+            writer.leftovers.extend(stays);
+            return Err(e);
+        }
+    };
+    let replaced = written.iter().try_for_each(Written::replace);
+    let settled = replaced.and_then(|()| written.iter().try_for_each(Written::settle));
+    if settled.is_err() {
         // A mirror may name them: they stay until the next generation is in its place.
         writer.leftovers.extend(new());
     }
-    roots
+    settled
 }
 
 /// Brings the parts of the live generation into mirrors that are not where this process left them: one may be another disk by

@@ -208,6 +208,8 @@ impl Placed for Record {
 }
 
 impl Item for Record {
+    const BYTES_MIN: usize = SITE_BYTES_MIN;
+
     fn bytes_max(_: Place, records: &[Self]) -> usize {
         let own =
             |record: &Self| SITE_BYTES_MIN + SITE_ID_BYTES_MAX + record.tree.encoded_bytes_max();

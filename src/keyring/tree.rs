@@ -77,6 +77,8 @@ impl Placed for Node {
 }
 
 impl Item for Node {
+    const BYTES_MIN: usize = Key::BYTES;
+
     fn bytes_max(place: Place, nodes: &[Self]) -> usize {
         LENGTH_BYTES_MAX + shape_bytes(place, LEVELS, nodes) + nodes.len() * Key::BYTES
     }

@@ -333,3 +333,32 @@ fn a_crash_while_a_keyring_is_made_leaves_one_or_none() {
         }
     }
 }
+
+/// All mirrors were renamed, and the process was killed before it could make that durable. The next one found the new generation
+/// everywhere, destroyed the key of the old one, and lost its power: the mirrors were old again, and dead. With one mirror
+/// this had always been possible.
+#[test]
+fn what_a_killed_process_put_in_place_is_durable_before_older_keys_end() {
+    for (count, part_bytes) in [(1, IN_ONE), (2, IN_ONE), (2, IN_PARTS)] {
+        let world = World::new(part_bytes);
+        let paths = mirrors()[..count].to_vec();
+        let open = move |disk: &SimDisk, clock: &SimClock, seed| {
+            let env = disk.env(clock, seed);
+            let key = Arc::new(KeyFile::open(&env, KEY).unwrap());
+            Keyring::open(&env, &paths, key, false, part_bytes).unwrap()
+        };
+        let keyring = open(&world.disk, &world.clock, 2);
+        let seen = Arc::new(Mutex::new(BTreeSet::new()));
+        let (clock, into, look) = (world.clock.clone(), Arc::clone(&seen), open.clone());
+        world.disk.on_operation(move |disk, _| {
+            let killed = disk.kill_image();
+            let found = look(&killed, &clock, 3).generation();
+            let cut = killed.crash_image(Survival::Nothing);
+            assert_eq!(look(&cut, &clock, 4).generation(), found, "it was shown once");
+            into.lock().insert(found);
+        });
+        erase(&keyring, FIRST).unwrap();
+        erase(&keyring, SECOND).unwrap();
+        assert!(seen.lock().len() >= 3, "{count}");
+    }
+}

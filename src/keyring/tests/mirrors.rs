@@ -151,7 +151,7 @@ fn a_failed_write_changes_nothing_in_memory_and_its_number_is_not_used_again() {
     assert!(matches!(error(keyring.add_site(id("lost"), 30, 6)), Error::Io { .. }));
     assert_eq!((keyring.generation(), names(&keyring)), (2, vec!["shop".to_owned()]));
     let reader = open(&setup.env, &setup.mirrors[..1], setup.provider(), true).unwrap();
-    assert_eq!((reader.generation(), names(&reader).len()), (3, 2), "the first mirror has it");
+    assert_eq!((reader.generation(), names(&reader).len()), (2, 1), "nor has the first mirror");
     fs::remove_file(dir).unwrap();
     fs::rename(&aside, dir).unwrap();
     keyring.add_site(id("kept"), 30, 7).unwrap();
