@@ -33,7 +33,7 @@ use crate::env::{Env, Locking};
 use crate::error::{Error, Result};
 use crate::format::frame::FRAME_HEADER_BYTES;
 use crate::format::manifest::Manifest;
-use crate::ids::{SessionId, SiteId, StoreId};
+use crate::ids::{SiteId, StoreId};
 use crate::journal::file::JOURNAL_DIR;
 use crate::keyring::{Keyring, make_dir};
 use crate::retention::log::DeletionLog;
@@ -364,14 +364,6 @@ impl Site {
     #[must_use]
     pub fn info(&self) -> SiteInfo {
         site_info(&self.site)
-    }
-
-    /// What is known of one session.
-    ///
-    /// # Errors
-    /// [`Error::UnknownSession`], [`Error::Erased`], [`Error::Expired`], and damage.
-    pub fn session(&self, id: &SessionId) -> Result<SessionInfo> {
-        self.describe(&self.find(id, None)?)
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Options {
 impl Options {
     /// A store in `dir`, whose keyring is kept in the files `keyring`, each a mirror of the others, and wrapped by `provider`.
     ///
+    /// Beside each file lies a folder, `<file>.parts`, once the keyring is large.
+    ///
     /// Keep the mirrors on other disks than the store and than each other: losing all of them loses the data.
     #[must_use]
     pub fn new(
