@@ -60,7 +60,8 @@ pub enum Error {
     SiteExists(SiteId),
 
     /// The site holds no such session. It may have expired: when its day has passed, nothing is left that could tell that it
-    /// ever was; only who still has its [`crate::SessionInfo`] is told [`Error::Expired`].
+    /// ever was; only who knows when it started is told [`Error::Expired`], by [`crate::Site::session_at`] or with its
+    /// [`crate::SessionInfo`].
     #[error("no such session at this site, or it has expired")]
     UnknownSession,
 

@@ -33,7 +33,7 @@ pub const RETENTION_DAYS_MAX: u32 = 36_500;
 pub const HOLD_REASON_BYTES_MAX: usize = 1_024;
 /// Most shards of a store.
 pub const SHARDS_MAX: u16 = 256;
-/// Most sites of a store: it bounds the keyring, which is read whole.
+/// Most sites of a store: it bounds the keyring, which is in memory whole.
 pub const SITES_MAX: usize = 1 << 20;
 /// Smallest size in bytes at which a journal is rotated: below it, files outnumber frames.
 pub const JOURNAL_BYTES_MIN: u32 = 64 << 10;
@@ -51,7 +51,7 @@ pub const BLOCK_BYTES_MAX: usize = 8 << 20;
 pub const BLOCK_PLAIN_BYTES_MAX: usize = BLOCK_BYTES_MAX + CHUNK_BYTES_MAX;
 /// Largest unit of an index in bytes. Nothing larger is allocated on the word of a file.
 pub const INDEX_UNIT_BYTES_MAX: usize = 64 << 20;
-/// Largest manifest or keyring in bytes. Nothing larger is allocated on the word of a file.
+/// Largest manifest in bytes, and largest keyring with its parts. Nothing larger is allocated on the word of a file.
 pub const STATE_BYTES_MAX: usize = 1 << 30;
 
 /// Cleartext of a block in bytes from which it ends before the next playable stretch.

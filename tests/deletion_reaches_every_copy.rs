@@ -58,8 +58,18 @@ fn disk_of<'a>(files: impl IntoIterator<Item = (&'a PathBuf, &'a Arc<Vec<u8>>)>)
     disk
 }
 
+/// So little that the keyring of a few sessions is in parts: trees and the list of sites alike.
+const PART_BYTES: usize = 2_000;
+
 fn options(env: &Env) -> Options {
-    common::sim::options(env.clone(), &common::sim::key_on(env).unwrap())
+    let options = common::sim::options(env.clone(), &common::sim::key_on(env).unwrap());
+    options.keyring_part_bytes(PART_BYTES)
+}
+
+/// The parts of the keyring among files.
+fn parts(files: &Files) -> BTreeMap<&Path, &Arc<Vec<u8>>> {
+    let parts = files.iter().filter(|(path, _)| path.starts_with("/keys/a/keyring.parts"));
+    parts.map(|(path, bytes)| (path.as_path(), bytes)).collect()
 }
 
 const SITES: [&str; 3] = ["shop.example", "help.example", "gone.example"];
@@ -273,6 +283,10 @@ fn no_copy_of_an_older_keyring_opens_with_the_key_file_of_today() {
     let loot = life.loot.lock();
     let key_of_today = Arc::clone(&loot.now[Path::new("/keys/key")]);
     let mirror = Path::new("/keys/a/keyring");
+    // Parts were replaced in its life.
+    let ever: BTreeMap<_, _> = loot.copies.iter().flat_map(parts).collect();
+    let now = parts(&loot.now).len();
+    assert!(now > 5 && ever.len() > now, "{now} of {}", ever.len());
     let (mut dead, mut control) = (0, 0);
     let mut seen = Vec::new();
     for copy in &loot.copies {
@@ -283,6 +297,8 @@ fn no_copy_of_an_older_keyring_opens_with_the_key_file_of_today() {
         seen.push(keyring);
         let mut files = copy.clone();
         files.insert("/keys/b/keyring".into(), Arc::clone(keyring));
+        // Whatever part there ever was, the thief has it.
+        files.extend(ever.iter().map(|(path, part)| (path.to_path_buf(), Arc::clone(part))));
         let then = files.insert("/keys/key".into(), Arc::clone(&key_of_today));
         let disk = disk_of(&files);
         let opened = Store::open_read_only(options(&disk.env(&life.clock, 7)));

@@ -16,7 +16,9 @@ use reelvault::{Error, Held, KeyFile, Options, Result, Retention, Store, Visitor
 const SEEDS: u64 = 6;
 
 fn options(env: &Env) -> Options {
-    common::sim::options(env.clone(), &common::sim::key_on(env).unwrap())
+    // So little that the keyring is in parts from the second erasure on.
+    let options = common::sim::options(env.clone(), &common::sim::key_on(env).unwrap());
+    options.keyring_part_bytes(3_000)
 }
 
 fn clock_at(days: u64) -> SimClock {

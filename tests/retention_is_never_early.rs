@@ -87,6 +87,42 @@ fn a_session_is_kept_to_the_end_of_its_last_day_and_no_longer() {
     }
 }
 
+/// A link to a recording has the session's id and when it started. After the session's day nothing but that time tells what became
+/// of it.
+#[test]
+fn who_knows_when_a_session_started_is_told_that_it_has_expired() {
+    let (world, store, site) = World::new();
+    let start = world.clock.now_ms();
+    for (name, days) in [("short", 2), ("ours", 30), ("erased", 30)] {
+        world.record(&site, name, days);
+    }
+    store.archive().unwrap();
+    site.erase_sessions([session_id("erased")], Held::Refuse).unwrap();
+    let at = |name: &str, ms: u64| site.session_at(&session_id(name), ms);
+    let info = at("ours", start + DAY - 1).unwrap();
+    assert_eq!((info.start_ms, info.id.as_str()), (start, "ours"), "any time of its day will do");
+    assert!(matches!(at("ours", start + DAY), Err(Error::UnknownSession)));
+    assert!(matches!(at("nobody", start), Err(Error::UnknownSession)));
+    assert!(matches!(at("erased", start), Err(Error::Erased)));
+    site.replay_listed_from(&info, start).unwrap().write_to(&mut Vec::new()).unwrap();
+    world.pass(&store, 3);
+    assert!(matches!(at("short", start), Err(Error::UnknownSession)), "others of its day are kept");
+    // Its id is used again, and the link to the first one does not lead to the second.
+    world.pass(&store, 28);
+    let again = world.clock.now_ms();
+    world.record(&site, "ours", 30);
+    let expiry_day = info.expiry_day;
+    for (name, ms) in [("ours", start), ("short", start + 5), ("nobody", start)] {
+        let told = at(name, ms);
+        assert!(matches!(told, Err(Error::Expired { expiry_day: day }) if day == expiry_day));
+    }
+    assert!(matches!(site.replay_listed(&info), Err(Error::Expired { .. })));
+    assert!(matches!(at("erased", start), Err(Error::Erased)));
+    assert_eq!(at("ours", again).unwrap().start_ms, again);
+    assert_eq!(site.session(&session_id("ours")).unwrap().start_ms, again);
+    assert!(matches!(site.session(&session_id("short")), Err(Error::UnknownSession)));
+}
+
 #[test]
 fn a_plan_that_changes_touches_new_sessions_alone() {
     let (world, store, site) = World::new();

@@ -64,7 +64,8 @@ impl Repository {
             }
         };
         let provider = Arc::clone(&options.provider);
-        let keyring = Keyring::open(&options.env, &options.keyring, provider, true)?;
+        let keyring =
+            Keyring::open(&options.env, &options.keyring, provider, true, options.part_bytes)?;
         let cipher = keyring.repository_cipher();
         let folder = keyring.store_id().to_string();
         Ok(Self { place, options, keyring, cipher, folder })

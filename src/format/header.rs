@@ -25,6 +25,7 @@ impl FileKind {
     pub(crate) const SEGMENT: Self = Self(b"RVLTSEGM");
     pub(crate) const MANIFEST: Self = Self(b"RVLTMNFS");
     pub(crate) const KEYRING: Self = Self(b"RVLTKEYR");
+    pub(crate) const KEYRING_PART: Self = Self(b"RVLTKEYP");
     pub(crate) const DELETIONS: Self = Self(b"RVLTDELS");
     pub(crate) const REPOSITORY: Self = Self(b"RVLTREPO");
     pub(crate) const SNAPSHOT: Self = Self(b"RVLTSNAP");
@@ -120,6 +121,7 @@ impl UnitKind {
     pub(crate) const DIRECTORY: Self = Self(b"RVsd");
     pub(crate) const MANIFEST: Self = Self(b"RVmf");
     pub(crate) const KEYRING: Self = Self(b"RVkr");
+    pub(crate) const KEYRING_PART: Self = Self(b"RVkp");
     pub(crate) const IDENTITY: Self = Self(b"RVid");
     pub(crate) const CERTIFICATE: Self = Self(b"RVct");
     pub(crate) const SNAPSHOT: Self = Self(b"RVss");

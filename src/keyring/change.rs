@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::hold::Hold;
+use super::mirror::Mirror;
 use super::mirrors;
-use super::publish::{destroy_older, publish};
-use super::site::Site;
+use super::publish::{destroy_older, publish, remove_leftovers};
+use super::site::{Record, Site};
 use super::state::{LogHead, State};
 use super::status::Published;
 use super::tree::{SITE_DEPTH, Tree};
@@ -19,7 +20,7 @@ use crate::limits::{HOLD_REASON_BYTES_MAX, SITES_MAX};
 
 /// The generation that is being made. Nothing of it counts before it is published.
 pub(crate) struct Next<'a> {
-    state: State,
+    pub(super) state: State,
     before: u64,
     random: &'a dyn Random,
     /// Whether it lacks a key that the live one has.
@@ -40,15 +41,8 @@ impl Next<'_> {
     /// Removes sessions' places from a site's tree, all at once; how many of them were there. A site that is gone has
     /// none. Holds are not touched: each goes by [`Self::remove_hold`].
     pub(crate) fn puncture(&mut self, site: &SiteHandle, places: &[u64]) -> usize {
-        let Some(site) = self.state.site_by_handle(site) else { return 0 };
-        let mut tree = site.tree();
-        let removed = tree.puncture_all(places);
-        if removed > 0 {
-            // A site of its own: whoever holds the live one must not see this before it counts.
-            let site = Arc::new(site.with_tree(tree));
-            self.state.replace(&site);
-            self.takes_away = true;
-        }
+        let removed = self.state.puncture(site, places);
+        self.takes_away |= removed > 0;
         removed
     }
 
@@ -56,8 +50,8 @@ impl Next<'_> {
     pub(crate) fn remove_site(&mut self, handle: &SiteHandle) -> bool {
         let Some(site) = self.state.remove(handle) else { return false };
         let hash = self.state.erased_hash(site.id());
-        self.state.erased.insert(hash);
-        self.state.holds.retain(|_, hold| hold.site != *handle);
+        Arc::make_mut(&mut self.state.erased).insert(hash);
+        Arc::make_mut(&mut self.state.holds).retain(|_, hold| hold.site != *handle);
         self.takes_away = true;
         true
     }
@@ -83,13 +77,13 @@ impl Next<'_> {
         if self.state.holds.contains_key(&hold.id) {
             return refuse("hold", "an id of its own");
         }
-        self.state.holds.insert(hold.id, hold);
+        Arc::make_mut(&mut self.state.holds).insert(hold.id, hold);
         Ok(())
     }
 
     /// Removes a hold and its key; what it was, if it was there.
     pub(crate) fn remove_hold(&mut self, id: &HoldId) -> Option<Arc<Hold>> {
-        let hold = self.state.holds.remove(id)?;
+        let hold = Arc::make_mut(&mut self.state.holds).remove(id)?;
         self.takes_away = true;
         Some(hold)
     }
@@ -115,19 +109,22 @@ impl Next<'_> {
         if self.state.site(&id).is_some() {
             return Err(Error::SiteExists(id));
         }
-        if self.state.sites().len() >= SITES_MAX {
+        if self.state.sites.len() >= SITES_MAX {
             return refuse("sites", "at most 1,048,576");
         }
         let hash = self.state.erased_hash(&id);
-        self.state.erased.remove(&hash);
+        if self.state.erased.contains(&hash) {
+            Arc::make_mut(&mut self.state.erased).remove(&hash);
+        }
         let mut handle = SiteHandle(draw(self.random)?);
-        while self.state.site_by_handle(&handle).is_some() {
+        while self.state.is_taken(&handle) {
             handle = SiteHandle(draw(self.random)?);
         }
         let key = Key::take(&mut draw(self.random)?);
         let tree = Tree::new(SITE_DEPTH, Key::take(&mut draw(self.random)?));
-        let site = Arc::new(Site::new(id, handle, now_ms, retention_days, key, tree));
-        self.state.insert(&site);
+        let site = Site::new(id, handle, now_ms, retention_days, key, tree.clone());
+        let site = Arc::new(site);
+        self.state.insert(Record::new(Arc::clone(&site), tree));
         Ok(site)
     }
 
@@ -171,20 +168,20 @@ impl Keyring {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
-        let mut state = self.live.read().clone();
-        let before = state.generation;
+        let before = self.generation();
         // A generation whose writing failed may stand in a mirror, so its number is not used again.
-        state.generation = writer.tried + 1;
+        let state = self.live.read().next(writer.tried + 1);
         let mut next = Next { state, before, random: &*self.env.random, takes_away: false };
         let made = edit(&mut next)?;
         // The lock of the store keeps other writers out; this finds those that went around it.
-        if mirrors::newest_claimed(&self.env, &writer.mirrors) > writer.tried {
+        if mirrors::newest_claimed(&writer.mirrors) > writer.tried {
             return Err(Error::Locked { pid: None });
         }
         let after = next.generation();
         publish(self, writer, &next.state)?;
         self.adopt(next.state, next.takes_away);
         let destroyed = destroy_older(&*self.provider, writer);
+        remove_leftovers(writer);
         Ok((made, Published { before, after, destroyed }))
     }
 
@@ -228,19 +225,22 @@ impl Keyring {
     /// [`Error::Exists`]; [`crate::InputError::Option`] if it is a mirror already; and as [`Self::change`].
     pub(crate) fn add_mirror(&self, path: &Path) -> Result<Published> {
         let mut writer = self.writer.lock();
-        if writer.mirrors.iter().any(|mirror| mirror == path) {
+        if writer.mirrors.iter().any(|mirror| mirror.path() == path) {
             return refuse("mirror", "it is one already");
         }
-        let exists = self.env.disk.exists(path);
-        if exists.map_err(|e| Error::io("look for a keyring at", path, e))? {
+        let mirror = Mirror::new(&self.env, path);
+        if mirror.exists()? {
             return Err(Error::Exists(PathBuf::from(path)));
         }
-        writer.mirrors.push(path.to_owned());
+        writer.mirrors.push(mirror.clone());
         let published = self.change_as(&mut writer, |_| Ok(()));
         if published.is_err() {
             writer.mirrors.pop();
             // Left there, it would be in the way of the next attempt.
-            let _ = self.env.disk.remove(path);
+            mirror.remove();
+            for id in self.live.read().parts() {
+                mirror.remove_part(id);
+            }
         }
         published.map(|((), published)| published)
     }

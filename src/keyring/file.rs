@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
+use super::coding::{Failed, Loader, Sealer};
 use super::provider::{DataKey, ProviderKind, Wrapped};
 use super::state::State;
 use crate::crypto::{Cipher, Nonce, TAG_BYTES};
@@ -30,13 +31,14 @@ pub(super) fn binding(store: &StoreId, generation: u64, provider: ProviderKind) 
     [&store.0[..], &generation.to_le_bytes(), &[provider as u8]].concat()
 }
 
-/// The bytes of a keyring file.
+/// The bytes of a keyring file. Parts that are new are sealed for it.
 pub(super) fn encode(
     state: &State,
     provider: ProviderKind,
     wrapped: &Wrapped,
     data_key: &DataKey,
     nonce: &Nonce,
+    sealer: &mut Sealer<'_>,
 ) -> Result<Vec<u8>> {
     let too_large = |name, why| Err(InputError::Option { name, why }.into());
     if wrapped.bytes.len() > WRAPPED_BYTES_MAX {
@@ -44,7 +46,7 @@ pub(super) fn encode(
     }
     let body_at = WRAPPED_AT + wrapped.bytes.len();
     let bytes_max = body_at + UNIT_HEADER_BYTES + state.encoded_bytes_max() + TAG_BYTES;
-    if bytes_max > STATE_BYTES_MAX {
+    if bytes_max as u64 + state.sites.below_bytes_max() > STATE_BYTES_MAX as u64 {
         return too_large("keyring", "at most 1 GiB");
     }
     // Never grown after this, for what it holds before it is sealed are keys. Until then it is wiped when dropped.
@@ -60,7 +62,7 @@ pub(super) fn encode(
     let context = out.to_vec();
     out.put(&wrapped.bytes);
     out.put(&[0; UNIT_HEADER_BYTES]);
-    state.encode(&mut out);
+    state.encode(&mut out, sealer)?;
     let cipher = Cipher::new(&data_key.0);
     UnitKind::KEYRING.seal(Codec::Stored, &cipher, nonce, &[&context], &mut out, body_at);
     debug_assert!(out.len() <= bytes_max, "the buffer was not moved");
@@ -127,15 +129,40 @@ impl Outer {
     }
 
     /// Breaks the seal of the body. `bytes` are those that were parsed.
-    pub(super) fn open(&self, file: &str, bytes: &[u8], data_key: &DataKey) -> Result<State> {
+    pub(super) fn open(
+        &self,
+        file: &str,
+        bytes: &[u8],
+        data_key: &DataKey,
+    ) -> Result<Zeroizing<Vec<u8>>> {
         let at = self.wrapped.end;
         let mut body = Zeroizing::new(bytes[at..].to_vec());
         let unit = Unit::check(UnitKind::KEYRING, file, at as u64, &mut body)?;
         let context = &bytes[..WRAPPED_AT];
-        let plain = unit.open(&Cipher::new(&data_key.0), &[context], file, at as u64)?;
-        let malformed = |what| Error::corrupt(file, at as u64, Damage::Malformed(what));
-        let state = State::decode(plain).map_err(|m| malformed(m.0))?;
-        check_suite(file, state.suite)?;
+        let text = unit.open(&Cipher::new(&data_key.0), &[context], file, at as u64)?;
+        Ok(Zeroizing::new(text.to_vec()))
+    }
+
+    /// Reads what [`Self::open`] gave, and the parts that it names.
+    ///
+    /// # Errors
+    /// [`Unread::Body`] if the file itself is not as it should be, [`Unread::Part`] if only a part is not.
+    pub(super) fn read(
+        &self,
+        file: &str,
+        text: &[u8],
+        loader: &mut Loader<'_>,
+        part_bytes: usize,
+    ) -> Result<State, Unread> {
+        let malformed = |what| {
+            let at = self.wrapped.end as u64;
+            Unread::Body(Error::corrupt(file, at, Damage::Malformed(what)))
+        };
+        let state = State::decode(text, loader, part_bytes).map_err(|failed| match failed {
+            Failed::Malformed(m) => malformed(m.0),
+            Failed::Part(e) => Unread::Part(e),
+        })?;
+        check_suite(file, state.suite).map_err(Unread::Body)?;
         if state.store_id != self.store_id {
             return Err(malformed("store id"));
         }
@@ -144,4 +171,13 @@ impl Outer {
         }
         Ok(state)
     }
+}
+
+/// Why a keyring was not read, its provider's key being at hand.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// The file itself.
+    Body(Error),
+    /// A part of it: the file is whole.
+    Part(Error),
 }

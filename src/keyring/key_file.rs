@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
-use super::mirrors::{make_dir, parent};
+use super::mirror::{make_dir, parent};
 use super::provider::{LOCAL_WRAP_BYTES, unwrap_locally, wrap_locally};
 use super::slots::{FIRST_LINE, KEY_FILE_BYTES_MAX, Slots, destroyed_line, live_line, offset};
 use super::{DataKey, Destruction, KeyProvider, ProviderKind, draw, refuse};

@@ -10,21 +10,40 @@
 //! # Why a crash leaves a whole generation
 //!
 //! A copy is replaced by renaming a synced file over it, so at each path there is an old or a new generation, whole.
-//! The mirrors are written one after the other, and only when all are written does the caller hear of it. A crash
-//! before that leaves the new generation in the first of them or in none; the next open takes what is newest.
+//! That is done when the files of all mirrors are synced, and only when all are in their place does the caller hear of it. A
+//! crash before that leaves the new generation in some of them or in none; the next open takes what is newest.
+//!
+//! Parts come before what names them: all new ones are durable in every mirror before the first keyring file is replaced, and
+//! those that nothing names any more are removed after the last one was. So all parts of a generation are in every mirror
+//! from before it stands in the first until after it stands in none.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::io;
-use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use super::KeyProvider;
-use super::file::{Outer, PREFIX_BYTES, binding};
+use super::coding::{Before, Loader, Parts};
+use super::file::{Outer, PREFIX_BYTES, Unread, binding};
+use super::mirror::Mirror;
+use super::part::{self, Part, Stand};
 use super::provider::ProviderKind;
 use super::state::State;
-use crate::env::{Env, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
-use crate::ids::StoreId;
-use crate::limits::STATE_BYTES_MAX;
+use crate::ids::{FileId, StoreId};
+
+/// How a generation is looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) provider: &'a dyn KeyProvider,
+    /// Whether everything is read in every mirror, so that all can be mended.
+    pub(super) writable: bool,
+    /// What is in memory: it is not read again.
+    pub(super) before: Option<&'a Before>,
+    /// Bytes from which pieces are split in later generations.
+    pub(super) part_bytes: usize,
+}
 
 /// The generation that counts, as it was found.
 pub(super) struct Loaded {
@@ -33,10 +52,20 @@ pub(super) struct Loaded {
     pub(super) sealed: Sealed,
     /// The mirrors that hold something else.
     pub(super) stale: Vec<usize>,
+    /// Parts that a mirror does not hold whole, and the mirror that does.
+    pub(super) torn: Vec<Torn>,
     /// How the other generations are sealed that were found.
     pub(super) older: Vec<Sealed>,
     /// The highest generation that any copy claims to be.
     pub(super) newest: u64,
+}
+
+/// A part that a mirror does not hold whole.
+pub(super) struct Torn {
+    pub(super) id: FileId,
+    pub(super) mirror: usize,
+    /// One that holds it.
+    pub(super) whole: usize,
 }
 
 /// How a copy is sealed: what a provider needs to open it, but not the copy.
@@ -48,7 +77,7 @@ pub(super) struct Sealed {
     pub(super) wrapped: Vec<u8>,
 }
 
-/// The bytes at one mirror.
+/// The keyring file of one mirror.
 pub(super) struct Copy {
     outer: Outer,
     bytes: Vec<u8>,
@@ -60,26 +89,64 @@ impl Copy {
         let (store, generation) = (self.outer.store_id, self.outer.generation);
         Sealed { store, generation, version, wrapped: wrapped.to_vec() }
     }
+}
 
-    /// Opens the copy that was read at this path.
-    pub(super) fn unseal(&self, path: &Path, provider: &dyn KeyProvider) -> Result<State> {
-        unseal(&name(path), self, provider)
+/// Parts, from whichever mirror holds them.
+struct FromMirrors<'a> {
+    mirrors: &'a [Mirror],
+    /// Whether to look into the others when one holds it.
+    all: bool,
+    torn: Vec<Torn>,
+}
+
+impl Parts for FromMirrors<'_> {
+    fn read(&mut self, part: &Part, stand: &Stand) -> Result<(Zeroizing<Vec<u8>>, String)> {
+        let mut found: Option<(usize, Vec<u8>, Zeroizing<Vec<u8>>)> = None;
+        let mut bad = Vec::new();
+        let mut damage = None;
+        for (i, mirror) in self.mirrors.iter().enumerate() {
+            if found.is_some() && !self.all {
+                break;
+            }
+            let name = mirror.part_name(part.id);
+            let opened = mirror.read_part(part.id).and_then(|bytes| match &found {
+                Some((_, whole, _)) if *whole == bytes => Ok(None),
+                Some(_) => Err(Error::corrupt(&name, 0, Damage::Rot)),
+                None => part::open(&name, &bytes, part, stand).map(|text| Some((bytes, text))),
+            });
+            match opened {
+                Ok(Some((bytes, text))) => found = Some((i, bytes, text)),
+                Ok(None) => {}
+                // It may be whole there, and must not be written over.
+                Err(e @ Error::Io { .. }) if self.all => return Err(e),
+                Err(e) => {
+                    bad.push(i);
+                    damage = damage.or(Some(e));
+                }
+            }
+        }
+        match (found, damage) {
+            (Some((whole, _, text)), _) => {
+                let id = part.id;
+                let torn = bad.iter().map(|mirror| Torn { id, mirror: *mirror, whole });
+                self.torn.extend(torn.filter(|_| self.all));
+                let name = self.mirrors.get(whole).map(|mirror| mirror.part_name(id));
+                Ok((text, name.unwrap_or_default()))
+            }
+            (None, Some(e)) => Err(e),
+            (None, None) => Err(Error::corrupt("keyring", 0, Damage::Missing)),
+        }
     }
 }
 
-/// Reads all mirrors and opens the one that counts.
-pub(super) fn load(
-    env: &Env,
-    mirrors: &[PathBuf],
-    provider: &dyn KeyProvider,
-    writable: bool,
-) -> Result<Loaded> {
+/// Reads all mirrors and opens the generation that counts.
+pub(super) fn load(mirrors: &[Mirror], look: Look<'_>) -> Result<Loaded> {
     let mut copies = Vec::new();
     let mut damage = None;
-    for (mirror, path) in mirrors.iter().enumerate() {
-        match read_copy(env, path) {
-            Ok(copy) => copies.extend(copy.map(|copy| (mirror, copy))),
-            Err(e) if writable && !mendable(&e) => return Err(e),
+    for (i, mirror) in mirrors.iter().enumerate() {
+        match read_copy(mirror) {
+            Ok(copy) => copies.extend(copy.map(|copy| (i, copy))),
+            Err(e) if look.writable && !mendable(&e) => return Err(e),
             Err(e) => damage = damage.or(Some(e)),
         }
     }
@@ -87,9 +154,9 @@ pub(super) fn load(
         return Err(Error::WrongKey("the mirrors are keyrings of different stores"));
     }
     copies.sort_by_key(|(_, copy)| Reverse(copy.outer.generation));
-    let Some((state, at)) = choose(mirrors, &copies, provider, &mut damage)? else {
+    let Some(Chosen { state, at, torn }) = choose(mirrors, &copies, look, &mut damage)? else {
         let missing = || {
-            let path = mirrors.first().cloned().unwrap_or_default();
+            let path = mirrors.first().map(|mirror| mirror.path().to_owned()).unwrap_or_default();
             Error::io("open the keyring", path, io::ErrorKind::NotFound.into())
         };
         return Err(damage.unwrap_or_else(missing));
@@ -102,52 +169,67 @@ pub(super) fn load(
     older.retain(|copy| *copy != sealed);
     let newest = copies.iter().map(|(_, copy)| copy.outer.generation).max().unwrap_or(0);
     let bytes = copies.swap_remove(at).1.bytes;
-    Ok(Loaded { state, bytes, sealed, stale, older, newest })
+    Ok(Loaded { state, bytes, sealed, stale, torn, older, newest })
 }
 
 /// Reads a mirror and checks what can be checked without a key; nothing if there is none.
-pub(super) fn read_copy(env: &Env, path: &Path) -> Result<Option<Copy>> {
-    let Some(bytes) = read(env, path)? else { return Ok(None) };
-    let outer = Outer::parse(&name(path), &bytes)?;
+pub(super) fn read_copy(mirror: &Mirror) -> Result<Option<Copy>> {
+    let Some(bytes) = mirror.read(usize::MAX)? else { return Ok(None) };
+    let outer = Outer::parse(&mirror.name(), &bytes)?;
     Ok(Some(Copy { outer, bytes }))
+}
+
+struct Chosen {
+    state: State,
+    at: usize,
+    torn: Vec<Torn>,
 }
 
 /// The first copy that opens; `copies` are newest first.
 fn choose(
-    mirrors: &[PathBuf],
+    mirrors: &[Mirror],
     copies: &[(usize, Copy)],
-    provider: &dyn KeyProvider,
+    look: Look<'_>,
     damage: &mut Option<Error>,
-) -> Result<Option<(State, usize)>> {
-    let mut chosen: Option<(State, usize)> = None;
+) -> Result<Option<Chosen>> {
+    let mut chosen: Option<Chosen> = None;
     let mut refused: Option<(u64, Error)> = None;
-    for (i, (mirror, copy)) in copies.iter().enumerate() {
-        if chosen.as_ref().is_some_and(|(state, _)| copy.outer.generation < state.generation) {
+    for (at, (mirror, copy)) in copies.iter().enumerate() {
+        let generation = copy.outer.generation;
+        if chosen.as_ref().is_some_and(|chosen| generation < chosen.state.generation) {
             break;
         }
-        if copies[..i].iter().any(|other| other.1.bytes == copy.bytes) {
+        if copies[..at].iter().any(|other| other.1.bytes == copy.bytes) {
             continue;
         }
-        let file = name(&mirrors[*mirror]);
-        match unseal(&file, copy, provider) {
+        let file = mirrors[*mirror].name();
+        let mut parts = FromMirrors { mirrors, all: look.writable, torn: Vec::new() };
+        match unseal(&file, copy, look, &mut parts) {
             // Two histories of one keyring: each may hold keys that the other lacks, so neither is overwritten.
             Ok(_) if chosen.is_some() => {
                 let fork = "generation: another mirror holds a different keyring of the same";
                 return Err(Error::corrupt(&file, 0, Damage::Malformed(fork)));
             }
-            Ok(state) => chosen = Some((state, i)),
-            Err(e) if mendable(&e) => *damage = damage.take().or(Some(e)),
-            Err(e) => refused = refused.or(Some((copy.outer.generation, e))),
+            Ok(state) => chosen = Some(Chosen { state, at, torn: parts.torn }),
+            Err(Unread::Body(e)) if mendable(&e) => *damage = damage.take().or(Some(e)),
+            // The file is whole and what it names is not: an older generation must not take its place.
+            Err(Unread::Body(e) | Unread::Part(e)) => refused = refused.or(Some((generation, e))),
         }
     }
     match (chosen, refused) {
-        (Some((state, _)), Some((generation, e))) if generation > state.generation => Err(e),
+        (Some(chosen), Some((generation, e))) if generation > chosen.state.generation => Err(e),
         (None, Some((_, e))) => Err(e),
         (chosen, _) => Ok(chosen),
     }
 }
 
-fn unseal(file: &str, copy: &Copy, provider: &dyn KeyProvider) -> Result<State> {
+fn unseal(file: &str, copy: &Copy, look: Look<'_>, parts: &mut dyn Parts) -> Result<State, Unread> {
+    let text = unwrap(file, copy, look.provider).map_err(Unread::Body)?;
+    let mut loader = Loader::new(parts, look.before);
+    copy.outer.read(file, &text, &mut loader, look.part_bytes)
+}
+
+fn unwrap(file: &str, copy: &Copy, provider: &dyn KeyProvider) -> Result<Zeroizing<Vec<u8>>> {
     let outer = &copy.outer;
     let kind = outer.provider(file)?;
     if kind != provider.kind() {
@@ -173,100 +255,60 @@ fn mendable(e: &Error) -> bool {
     matches!(e, Error::Corrupt(c) if c.kind != Damage::Foreign)
 }
 
-fn name(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn read(env: &Env, path: &Path) -> Result<Option<Vec<u8>>> {
-    read_up_to(env, path, usize::MAX)
-}
-
-/// Reads the beginning of a file; nothing if there is none.
-fn read_up_to(env: &Env, path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>> {
-    let failed = |e| Error::io("read the keyring", path, e);
-    let file = match env.disk.open(path, Mode::Read) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(failed(e)),
-    };
-    let len = usize::try_from(file.len().map_err(failed)?).unwrap_or(usize::MAX);
-    if len > STATE_BYTES_MAX {
-        return Err(Error::corrupt(&name(path), 0, Damage::Malformed("size of the keyring")));
+/// Opens the copy that was read from this mirror, all of whose parts must be whole in it.
+pub(super) fn check(mirror: &Mirror, copy: &Copy, look: Look<'_>) -> Result<()> {
+    let mirrors = std::slice::from_ref(mirror);
+    let mut parts = FromMirrors { mirrors, all: true, torn: Vec::new() };
+    match unseal(&mirror.name(), copy, look, &mut parts) {
+        Ok(_) => Ok(()),
+        Err(Unread::Body(e) | Unread::Part(e)) => Err(e),
     }
-    let mut bytes = vec![0; len.min(bytes_max)];
-    read_exact_at(&*file, &mut bytes, 0).map_err(failed)?;
-    Ok(Some(bytes))
+}
+
+/// The generation that a mirror claims to hold. It is not verified.
+pub(super) fn claimed(mirror: &Mirror) -> Option<u64> {
+    let bytes = mirror.read(PREFIX_BYTES).ok()??;
+    Some(Outer::parse(&mirror.name(), &bytes).ok()?.generation)
 }
 
 /// The newest generation that any mirror claims to hold. It is not verified; 0 if there is none.
-pub(super) fn newest_claimed(env: &Env, mirrors: &[PathBuf]) -> u64 {
-    let claimed = |path: &PathBuf| {
-        let bytes = read_up_to(env, path, PREFIX_BYTES).ok()??;
-        Some(Outer::parse(&name(path), &bytes).ok()?.generation)
-    };
+pub(super) fn newest_claimed(mirrors: &[Mirror]) -> u64 {
     mirrors.iter().filter_map(claimed).max().unwrap_or(0)
 }
 
-/// Where a mirror is written before it is renamed.
-fn beside(path: &Path) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    PathBuf::from(beside)
-}
-
-/// Removes what a crash left beside a mirror. It is an attempt that never counted; if it cannot be removed, the next one
-/// is written over it.
-pub(super) fn remove_beside(env: &Env, path: &Path) {
-    let beside = beside(path);
-    if env.disk.exists(&beside).unwrap_or(false) {
-        let _ = env.disk.remove(&beside);
-    }
-}
-
-/// Replaces a mirror, and reads it back.
-pub(super) fn write(env: &Env, path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = parent(path);
-    make_dir(env, dir)?;
-    let beside = beside(path);
-    let written = (|| {
-        let file = env.disk.open(&beside, Mode::Replace)?;
-        file.write_at(bytes, 0)?;
-        file.sync()?;
-        env.disk.rename(&beside, path)
-    })();
-    if let Err(e) = written {
-        let _ = env.disk.remove(&beside);
-        return Err(Error::io("write the keyring", path, e));
-    }
-    env.disk.sync_dir(dir).map_err(|e| Error::io("sync the directory", dir, e))?;
-    match read(env, path)? {
-        Some(there) if there == bytes => Ok(()),
-        Some(_) => Err(Error::corrupt(&name(path), 0, Damage::Rot)),
-        None => Err(Error::corrupt(&name(path), 0, Damage::Missing)),
-    }
-}
-
-/// The directory that a file lies in.
-pub(super) fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    }
-}
-
-/// Makes a directory and those above it, and makes their names durable.
-pub(crate) fn make_dir(env: &Env, dir: &Path) -> Result<()> {
-    let failed = |e| Error::io("make the directory", dir, e);
-    let mut missing = Vec::new();
-    for above in dir.ancestors().filter(|d| !d.as_os_str().is_empty()) {
-        if env.disk.exists(above).map_err(failed)? {
-            break;
+/// Writes parts to a mirror that does not hold them, as another one does.
+pub(super) fn mend(mirrors: &[Mirror], torn: &[Torn]) -> Result<()> {
+    for torn in torn {
+        if let (Some(mirror), Some(whole)) = (mirrors.get(torn.mirror), mirrors.get(torn.whole)) {
+            mirror.write_parts(&[(torn.id, read_whole(whole, torn.id)?)])?;
         }
-        missing.push(above);
     }
-    if missing.is_empty() {
-        return Ok(());
+    Ok(())
+}
+
+/// Writes the parts that a mirror lacks, from whichever other one holds them.
+pub(super) fn fill(
+    mirror: &Mirror,
+    others: &[Mirror],
+    parts: impl Iterator<Item = FileId>,
+) -> Result<()> {
+    let there: HashSet<FileId> = mirror.list_parts()?.into_iter().collect();
+    for id in parts.filter(|id| !there.contains(id)) {
+        let mut found = Err(Error::corrupt(&mirror.part_name(id), 0, Damage::Missing));
+        for other in others.iter().filter(|other| other.path() != mirror.path()) {
+            found = read_whole(other, id);
+            if found.is_ok() {
+                break;
+            }
+        }
+        mirror.write_parts(&[(id, found?)])?;
     }
-    env.disk.create_dir(dir).map_err(failed)?;
-    missing.iter().rev().try_for_each(|made| env.disk.sync_dir(parent(made))).map_err(failed)
+    Ok(())
+}
+
+/// Reads a part of which all is right that can be checked without its key.
+fn read_whole(mirror: &Mirror, id: FileId) -> Result<Vec<u8>> {
+    let mut bytes = mirror.read_part(id)?;
+    part::check(&mirror.part_name(id), id, &mut bytes)?;
+    Ok(bytes)
 }

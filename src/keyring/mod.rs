@@ -1,19 +1,26 @@
 //! Keys: the live keyring, from which every other key is derived.
 //!
-//! Beside it stand the puncturable [`tree`], the [`file`] format, the [`mirrors`] on disk, [`change`] and how a
-//! generation is [published](publish), and the key providers. Nothing here knows what is sealed with the keys.
+//! Beside it stand the puncturable [`tree`], the [`pieces`] in which trees and sites are shared among generations and the [`part`]s
+//! that these are on disk, the [`mod@file`] that names them, the [`mirrors`], [`change`] and how a generation is
+//! [published](publish), and the key providers. Nothing here knows what is sealed with the keys.
 
 mod change;
+mod coding;
 mod derive;
 mod file;
 mod hold;
+mod index;
 mod key_file;
+mod mirror;
 mod mirrors;
-pub(crate) use mirrors::make_dir;
+mod part;
 mod passphrase;
+mod pieces;
+mod place;
 mod provider;
 mod publish;
 mod session;
+mod shape;
 mod site;
 mod slots;
 mod state;
@@ -32,9 +39,11 @@ pub(crate) use change::Next;
 pub(crate) use derive::Kept;
 pub(crate) use hold::Hold;
 pub use key_file::KeyFile;
+pub(crate) use mirror::make_dir;
 pub use passphrase::{
     ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Argon2Cost, Passphrase,
 };
+pub(crate) use pieces::PART_BYTES;
 pub use provider::{DataKey, Destruction, KeyProvider, ProviderKind};
 pub(crate) use session::SessionKeys;
 pub(crate) use site::Site;
@@ -43,9 +52,11 @@ pub use status::{KeyStatus, MirrorState, MirrorStatus, Published, VersionEnd};
 
 use crate::crypto::Key;
 use crate::env::{Env, Random};
-use crate::error::{Error, InputError, Result};
-use crate::ids::{HoldId, SessionTag, SiteHandle, SiteId, StoreId};
-use mirrors::Sealed;
+use crate::error::{Damage, Error, InputError, Result};
+use crate::ids::{FileId, HoldId, SessionTag, SiteHandle, SiteId, StoreId};
+use coding::Before;
+use mirror::Mirror;
+use mirrors::{Look, Sealed};
 use session::Cache;
 use state::State;
 use tree::{SITE_DEPTH, TIME_DEPTH, Tree};
@@ -70,7 +81,7 @@ pub(crate) struct Keyring {
 
 /// What is held by whoever makes the next generation.
 struct Writer {
-    mirrors: Vec<PathBuf>,
+    mirrors: Vec<Mirror>,
     /// The newest generation that was written or tried. One whose writing failed may stand in a mirror.
     tried: u64,
     /// How the live generation is sealed.
@@ -81,7 +92,9 @@ struct Writer {
     alive: BTreeSet<u32>,
     /// What became of older versions when the keyring was opened.
     ended: Vec<VersionEnd>,
-    /// Bytes of the live generation.
+    /// Parts that the live generation does not name.
+    leftovers: BTreeSet<FileId>,
+    /// Bytes of the live generation without its parts.
     state_bytes: u64,
 }
 
@@ -110,7 +123,7 @@ fn check_mirrors(mirrors: &[PathBuf]) -> Result<()> {
 }
 
 impl Keyring {
-    /// Makes the keyring of a new store, and the directories of its mirrors.
+    /// Makes the keyring of a new store, and the directories of its mirrors. Its pieces are split at `part_bytes`.
     ///
     /// # Errors
     /// [`Error::Exists`] if there is anything at the path of a mirror; [`InputError::Option`] if no mirrors are
@@ -119,24 +132,24 @@ impl Keyring {
         env: &Env,
         mirrors: &[PathBuf],
         provider: Arc<dyn KeyProvider>,
+        part_bytes: usize,
     ) -> Result<Self> {
         check_mirrors(mirrors)?;
-        for path in mirrors {
-            let exists = env.disk.exists(path);
-            if exists.map_err(|e| Error::io("look for a keyring at", path, e))? {
-                return Err(Error::Exists(path.clone()));
+        let mirrors = at(env, mirrors);
+        for mirror in &mirrors {
+            if mirror.exists()? {
+                return Err(Error::Exists(mirror.path().to_owned()));
             }
         }
         let fresh = || Ok::<_, Error>(Key::take(&mut draw(&*env.random)?));
-        let state = State::new(StoreId(draw(&*env.random)?), fresh()?, fresh()?);
-        let writer = Writer::new(mirrors, Sealed::nothing(state.store_id), 0);
+        let store = StoreId(draw(&*env.random)?);
+        let state = State::new(store, fresh()?, fresh()?, part_bytes);
+        let writer = Writer::new(mirrors, Sealed::nothing(store), 0);
         let keyring = Self::with(env, provider, false, state, writer);
         let mut writer = keyring.writer.lock();
         if let Err(e) = publish::publish(&keyring, &mut writer, &keyring.live.read()) {
             // Half of a new keyring would be in the way of the next attempt, and no data depends on it.
-            for path in mirrors {
-                let _ = env.disk.remove(path);
-            }
+            writer.mirrors.iter().for_each(Mirror::remove);
             for attempt in &writer.older {
                 let _ = keyring.provider.destroy(attempt.version);
             }
@@ -147,7 +160,7 @@ impl Keyring {
         Ok(keyring)
     }
 
-    /// Opens the keyring of a store: the newest generation in its mirrors. If it is not read-only, mirrors that
+    /// Opens the keyring of a store: the newest generation in its mirrors. If it is not read-only, mirrors and parts that
     /// are missing, damaged or behind are written again, and versions of the provider's key that are older than the one
     /// in use are destroyed; [`Self::status`] tells if one could not be.
     ///
@@ -160,21 +173,31 @@ impl Keyring {
         mirrors: &[PathBuf],
         provider: Arc<dyn KeyProvider>,
         read_only: bool,
+        part_bytes: usize,
     ) -> Result<Self> {
         check_mirrors(mirrors)?;
+        let mirrors = at(env, mirrors);
+        let look = Look { provider: &*provider, writable: !read_only, before: None, part_bytes };
         let loaded = match read_only {
-            true => read_newest(env, mirrors, &*provider)?,
-            false => mirrors::load(env, mirrors, &*provider, true)?,
+            true => read_newest(&mirrors, look)?,
+            false => mirrors::load(&mirrors, look)?,
         };
         if !read_only {
-            let stale = loaded.stale.iter().filter_map(|i| mirrors.get(*i));
-            stale.into_iter().try_for_each(|path| mirrors::write(env, path, &loaded.bytes))?;
-            mirrors.iter().for_each(|path| mirrors::remove_beside(env, path));
+            mirrors::mend(&mirrors, &loaded.torn)?;
+            for (i, mirror) in mirrors.iter().enumerate() {
+                match loaded.stale.contains(&i) {
+                    true => mirror.replace(&loaded.bytes)?,
+                    // Older keys end below: what was found must not depend on power that stays on.
+                    false => mirror.sync()?,
+                }
+            }
+            mirrors.iter().for_each(Mirror::remove_beside);
         }
         let mut writer = Writer::new(mirrors, loaded.sealed, loaded.bytes.len() as u64);
         writer.tried = writer.tried.max(loaded.newest);
         writer.older = loaded.older;
         if !read_only {
+            writer.leftovers = publish::leftovers(&writer.mirrors, &loaded.state);
             writer.ended = publish::destroy_older(&*provider, &mut writer);
         }
         Ok(Self::with(env, provider, read_only, loaded.state, writer))
@@ -208,7 +231,7 @@ impl Keyring {
 
     /// All sites, by handle.
     pub(crate) fn sites(&self) -> Vec<Arc<Site>> {
-        self.live.read().sites().cloned().collect()
+        self.live.read().sites.iter().map(|record| Arc::clone(&record.site)).collect()
     }
 
     pub(crate) fn site(&self, id: &SiteId) -> Option<Arc<Site>> {
@@ -274,10 +297,11 @@ impl Keyring {
             return Ok(false);
         }
         let mut writer = self.writer.lock();
-        if mirrors::newest_claimed(&self.env, &writer.mirrors) <= writer.tried {
+        if mirrors::newest_claimed(&writer.mirrors) <= writer.tried {
             return Ok(false);
         }
-        let loaded = read_newest(&self.env, &writer.mirrors, &*self.provider)?;
+        let before = Before::of(&self.live.read());
+        let loaded = read_newest(&writer.mirrors, self.look(Some(&before)))?;
         if loaded.state.store_id != self.store_id() {
             return Err(Error::WrongKey("the keyring is another store's"));
         }
@@ -292,19 +316,24 @@ impl Keyring {
         Ok(true)
     }
 
+    /// How this process reads its mirrors.
+    fn look<'a>(&'a self, before: Option<&'a Before>) -> Look<'a> {
+        let part_bytes = self.live.read().edit.part_bytes;
+        Look { provider: &*self.provider, writable: false, before, part_bytes }
+    }
+
     /// Puts another generation in the place of this one. Those who hold a site keep it, with the tree it has now; what
-    /// was erased is erased for them too.
-    fn adopt(&self, mut next: State, takes_away: bool) {
+    /// was erased is erased for them too. Of the sites, only pieces that changed are looked at.
+    fn adopt(&self, next: State, takes_away: bool) {
         let mut live = self.live.write();
-        for held in live.sites() {
-            match next.site_by_handle(&held.handle()).filter(|site| site.is_same(held)) {
-                Some(site) if Arc::ptr_eq(site, held) => {}
-                Some(site) => {
-                    held.replace_tree(site.tree());
-                    next.replace(held);
-                }
-                None => held.replace_tree(Tree::bare(SITE_DEPTH)),
+        for old in live.sites.iter_without(&next.sites) {
+            let now = next.record(&old.site.handle());
+            if now.is_none_or(|now| !Arc::ptr_eq(&now.site, &old.site)) {
+                old.site.replace_tree(&Tree::bare(SITE_DEPTH));
             }
+        }
+        for new in next.sites.iter_without(&live.sites) {
+            new.site.replace_tree(&new.tree);
         }
         *live = next;
         if takes_away {
@@ -316,39 +345,41 @@ impl Keyring {
 }
 
 impl Writer {
-    fn new(mirrors: &[PathBuf], sealed: Sealed, state_bytes: u64) -> Self {
+    fn new(mirrors: Vec<Mirror>, sealed: Sealed, state_bytes: u64) -> Self {
         Self {
-            mirrors: mirrors.to_vec(),
+            mirrors,
             tried: sealed.generation,
             sealed,
             older: Vec::new(),
             alive: BTreeSet::new(),
             ended: Vec::new(),
+            leftovers: BTreeSet::new(),
             state_bytes,
         }
     }
 }
 
+fn at(env: &Env, mirrors: &[PathBuf]) -> Vec<Mirror> {
+    mirrors.iter().map(|path: &PathBuf| Mirror::new(env, path)).collect()
+}
+
 /// Reads the newest generation while another process may be making the next: the key of the one that was read may be
-/// destroyed before it was opened.
-fn read_newest(
-    env: &Env,
-    mirrors: &[PathBuf],
-    provider: &dyn KeyProvider,
-) -> Result<mirrors::Loaded> {
-    let mut newest = mirrors::newest_claimed(env, mirrors);
+/// destroyed before it was opened, and its parts may be gone before they were read.
+fn read_newest(mirrors: &[Mirror], look: Look<'_>) -> Result<mirrors::Loaded> {
+    let mut newest = mirrors::newest_claimed(mirrors);
     for _ in 1..READ_ATTEMPTS {
-        match mirrors::load(env, mirrors, provider, false) {
+        match mirrors::load(mirrors, look) {
             Err(Error::MissingKeyVersion(_) | Error::WrongKey(_)) => {}
+            Err(Error::Corrupt(c)) if c.kind == Damage::Missing => {}
             other => return other,
         }
-        let now = mirrors::newest_claimed(env, mirrors);
+        let now = mirrors::newest_claimed(mirrors);
         if now == newest {
             break;
         }
         newest = now;
     }
-    mirrors::load(env, mirrors, provider, false)
+    mirrors::load(mirrors, look)
 }
 
 #[cfg(test)]

@@ -12,26 +12,35 @@
 //! opened is an older one, put in place by mistake, and then the newer must not be destroyed. The next
 //! generation has a higher version than either and takes both with it.
 //!
+//! What an older generation named as its parts is dead with it, as their keys stand in it alone (see [`part`](super::part)). Their files
+//! are removed then, which nothing depends on. Those that an open finds without a name are removed with the next
+//! generation, for the reason above: they may belong to a newer one than that which was put in place.
+//!
 //! # Why a crash leaves a whole generation
 //!
-//! Until the last mirror is written and read back, the version before is alive, and so is the new one; the mirrors
-//! hold one or the other, each whole. After that every mirror holds the new one. Nothing is destroyed in between.
+//! Nothing is replaced before all that is new is durable in every mirror. Until the last mirror is replaced and read back, the
+//! version before is alive, and so is the new one; the mirrors hold one or the other, each whole, and the parts of both.
+//! After that every mirror holds the new one. Nothing is destroyed in between. An open makes durable what it finds before it
+//! destroys anything: a process that was killed may have left it to the system's memory.
 
 use std::collections::BTreeSet;
 
+use super::coding::Sealer;
+use super::mirror::{Mirror, NewPart, Written};
 use super::mirrors::{self, Sealed};
 use super::provider::Wrapped;
 use super::state::State;
 use super::status::VersionEnd;
 use super::{Keyring, Writer, draw, file};
 use crate::error::{Damage, Error, Result};
-use crate::ids::StoreId;
+use crate::ids::{FileId, StoreId};
 use crate::{DataKey, Destruction, KeyProvider};
 
-/// Seals a generation under a data key and a provider's version of its own, and writes it to all mirrors, one after
-/// the other. What it was sealed as is noted before the first byte is written, for a failed attempt must be destroyed too.
+/// Seals a generation under a data key and a provider's version of its own, and writes it to all mirrors: when its new parts and
+/// what names them are durable in all of them, beside what is there, it takes its place in one after the other. What it was
+/// sealed as is noted before the first byte is written, for a failed attempt must be destroyed too.
 pub(super) fn publish(keyring: &Keyring, writer: &mut Writer, state: &State) -> Result<()> {
-    let provider = &*keyring.provider;
+    let (provider, random) = (&*keyring.provider, &*keyring.env.random);
     let (store, generation) = (state.store_id, state.generation);
     writer.tried = generation;
     let version = provider.new_version(&store)?;
@@ -40,19 +49,20 @@ pub(super) fn publish(keyring: &Keyring, writer: &mut Writer, state: &State) -> 
         let damage = Damage::Malformed("key version: the provider made one that is not new");
         return Err(Error::corrupt("key provider", 0, damage));
     }
-    let data_key = DataKey::take(&mut draw(&*keyring.env.random)?);
+    let data_key = DataKey::take(&mut draw(random)?);
     let aad = file::binding(&store, generation, provider.kind());
     let wrapped = Wrapped { version, bytes: provider.wrap(version, &data_key, &aad)? };
-    let nonce = draw(&*keyring.env.random)?;
-    let bytes = file::encode(state, provider.kind(), &wrapped, &data_key, &nonce)?;
+    let nonce = draw(random)?;
+    let mut sealer = Sealer::new(random, store);
+    let bytes = file::encode(state, provider.kind(), &wrapped, &data_key, &nonce, &mut sealer)?;
     let sealed = Sealed { store, generation, version, wrapped: wrapped.bytes };
-    let written =
-        writer.mirrors.iter().try_for_each(|path| mirrors::write(&keyring.env, path, &bytes));
+    let written = write(keyring, writer, &sealer.made, &bytes);
     match written {
         Ok(()) => {
             let before = std::mem::replace(&mut writer.sealed, sealed);
             writer.older.push(before);
             writer.state_bytes = bytes.len() as u64;
+            writer.leftovers.extend(&state.edit.dropped);
             Ok(())
         }
         Err(e) => {
@@ -60,6 +70,69 @@ pub(super) fn publish(keyring: &Keyring, writer: &mut Writer, state: &State) -> 
             Err(e)
         }
     }
+}
+
+fn write(keyring: &Keyring, writer: &mut Writer, made: &[NewPart], bytes: &[u8]) -> Result<()> {
+    complete(keyring, writer)?;
+    let mirrors = &writer.mirrors;
+    let written: Result<Vec<_>> = mirrors.iter().map(|m| m.write(made, bytes)).collect();
+    let synced = written.and_then(|mut written| {
+        written.iter_mut().try_for_each(Written::sync)?;
+        Ok(written)
+    });
+    let new = || made.iter().map(|(id, _)| *id);
+    let written = match synced {
+        Ok(written) => written,
+        Err(e) => {
+            // Nothing names them yet, and a full disk needs the room.
+            mirrors.iter().for_each(Mirror::remove_beside);
+            let stays: Vec<_> = new().filter(|id| !is_removed(mirrors, *id)).collect();
+            writer.leftovers.extend(stays);
+            return Err(e);
+        }
+    };
+    let replaced = written.iter().try_for_each(Written::replace);
+    let settled = replaced.and_then(|()| written.iter().try_for_each(Written::settle));
+    if settled.is_err() {
+        // A mirror may name them: they stay until the next generation is in its place.
+        writer.leftovers.extend(new());
+    }
+    settled
+}
+
+/// Brings the parts of the live generation into mirrors that are not where this process left them: one may be another disk by
+/// now, which holds nothing.
+fn complete(keyring: &Keyring, writer: &Writer) -> Result<()> {
+    let state = keyring.live.read().clone();
+    if state.parts().next().is_none() {
+        return Ok(());
+    }
+    let current = Some(writer.sealed.generation);
+    let mut behind = writer.mirrors.iter().filter(|mirror| mirrors::claimed(mirror) != current);
+    behind.try_for_each(|mirror| mirrors::fill(mirror, &writer.mirrors, state.parts()))
+}
+
+/// Removes parts that no generation in use names. None of them opens any more; what cannot be removed is tried again.
+pub(super) fn remove_leftovers(writer: &mut Writer) {
+    writer.leftovers.retain(|id| !is_removed(&writer.mirrors, *id));
+}
+
+/// Removes a part from all mirrors; whether it is gone from them.
+fn is_removed(mirrors: &[Mirror], id: FileId) -> bool {
+    mirrors.iter().filter(|mirror| !mirror.remove_part(id)).count() == 0
+}
+
+/// Parts in the mirrors that a generation does not name.
+pub(super) fn leftovers(mirrors: &[Mirror], state: &State) -> BTreeSet<FileId> {
+    // What cannot be listed is not removed, either.
+    let there = mirrors.iter().flat_map(|mirror| mirror.list_parts().unwrap_or_default());
+    let mut leftovers: BTreeSet<FileId> = there.collect();
+    if !leftovers.is_empty() {
+        state.parts().for_each(|id| {
+            leftovers.remove(&id);
+        });
+    }
+    leftovers
 }
 
 /// Destroys every version older than the one in use, and proves that the copies sealed under them are dead. An error does not

@@ -1,18 +1,24 @@
 //! A site as the keyring knows it: its names, its tree, and the keys that are derived of its own.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 
+use super::coding::{Before, Coded, Failed, Loader, Sealer};
+use super::part::Of;
+use super::pieces::{Item, LENGTH_BYTES_MAX, Piece};
+use super::place::{Place, Placed};
 use super::tree::{SITE_DEPTH, TREE_BYTES_MIN, Tree};
 use crate::crypto::{Key, hmac, hmac_parts, kdf};
+use crate::error::Result;
 use crate::format::codec::{Malformed, Put, Take};
 use crate::ids::{FileId, SessionId, SessionTag, SiteHandle, SiteId, VisitorId, VisitorTag};
 use crate::limits::{RETENTION_DAYS_MAX, SITE_ID_BYTES_MAX};
 
-/// Fewest bytes of a site in the keyring: an id of one character and a tree without nodes.
-pub(super) const SITE_BYTES_MIN: usize = 16 + 2 + 8 + 4 + Key::BYTES + TREE_BYTES_MIN;
+/// Fewest bytes of a site in the keyring: an id of one character and a tree without nodes, or as little of parts.
+pub(super) const SITE_BYTES_MIN: usize = 16 + 2 + 8 + 4 + Key::BYTES + 1 + TREE_BYTES_MIN;
 
 /// One site. Its tree may lose leaves while others hold it; nothing else about it ever changes.
 pub(crate) struct Site {
@@ -138,51 +144,114 @@ impl Site {
         self.handle == other.handle && self.id == other.id
     }
 
-    /// Replaces the tree for everyone who holds this site, and wipes the one it had.
-    pub(super) fn replace_tree(&self, tree: Tree) {
-        *self.tree.write() = tree;
+    /// Replaces the tree for everyone who holds this site, and wipes what it alone had.
+    pub(super) fn replace_tree(&self, tree: &Tree) {
+        if !self.tree.read().is(tree) {
+            *self.tree.write() = tree.clone();
+        }
+    }
+}
+
+/// A site in one generation of the keyring. The tree of the [`Site`] itself is that of the generation that counts.
+#[derive(Clone)]
+pub(super) struct Record {
+    pub(super) site: Arc<Site>,
+    pub(super) tree: Tree,
+}
+
+impl Record {
+    pub(super) fn new(site: Arc<Site>, tree: Tree) -> Self {
+        Self { site, tree }
     }
 
-    /// This site with another tree, for another generation.
-    pub(super) fn with_tree(&self, tree: Tree) -> Self {
-        let (id, key) = (self.id.clone(), self.key.clone());
-        Self::new(id, self.handle, self.created_ms, self.retention_days, key, tree)
+    /// Where a site of this handle stands among the sites.
+    pub(super) fn at(handle: &SiteHandle) -> u64 {
+        u64::from_be_bytes(*handle.0.first_chunk().unwrap_or(&[0; 8]))
     }
 
-    /// The tree as it is now.
-    pub(super) fn tree(&self) -> Tree {
-        self.tree.read().clone()
+    fn encode(&self, out: &mut Vec<u8>, sealer: &mut Sealer<'_>) -> Result<()> {
+        let site = &*self.site;
+        out.put(&site.handle.0);
+        out.put_bytes(site.id.as_str().as_bytes());
+        out.put_u64(site.created_ms);
+        out.put_u32(site.retention_days);
+        out.put(site.key.expose());
+        out.put_u8(self.tree.height());
+        self.tree.encode(Of::Tree(site.handle), out, sealer)
     }
 
-    pub(super) fn node_count(&self) -> usize {
-        self.tree.read().node_count()
-    }
-
-    /// Upper bound of the bytes that [`Self::encode`] appends.
-    pub(super) fn encoded_bytes_max(&self) -> usize {
-        SITE_BYTES_MIN + SITE_ID_BYTES_MAX + self.tree.read().encoded_bytes_max()
-    }
-
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        out.put(&self.handle.0);
-        out.put_bytes(self.id.as_str().as_bytes());
-        out.put_u64(self.created_ms);
-        out.put_u32(self.retention_days);
-        out.put(self.key.expose());
-        self.tree.read().encode(out);
-    }
-
-    pub(super) fn decode(take: &mut Take<'_>) -> Result<Self, Malformed> {
+    fn decode(take: &mut Take<'_>, loader: &mut Loader<'_>) -> Result<Self, Failed> {
         let handle = SiteHandle(take.array("site handle")?);
         let id = SiteId::new(take.text(SITE_ID_BYTES_MAX, "site id")?)
             .map_err(|_| Malformed("site id"))?;
         let created_ms = take.u64("creation of a site")?;
         let retention_days = take.u32("retention class of a site")?;
         if !(1..=RETENTION_DAYS_MAX).contains(&retention_days) {
-            return Err(Malformed("retention class of a site"));
+            return Err(Malformed("retention class of a site").into());
         }
         let key = Key::take(&mut take.array("site key")?);
-        let tree = Tree::decode(SITE_DEPTH, take)?;
-        Ok(Self::new(id, handle, created_ms, retention_days, key, tree))
+        let height = take.u8("levels of parts")?;
+        let tree = Tree::load(SITE_DEPTH, height, Of::Tree(handle), take, loader)?;
+        let site = Site::new(id, handle, created_ms, retention_days, key, tree.clone());
+        // Those who hold the site are to hold the same one in the next generation.
+        let before = loader.before.and_then(|before| before.state.record(&handle));
+        let held = before.filter(|before| before.site.is_same(&site));
+        let site = held.map_or_else(|| Arc::new(site), |before| Arc::clone(&before.site));
+        Ok(Self { site, tree })
+    }
+}
+
+impl Placed for Record {
+    fn place(&self) -> Place {
+        Place::single(Self::at(&self.site.handle))
+    }
+}
+
+impl Item for Record {
+    const BYTES_MIN: usize = SITE_BYTES_MIN;
+
+    fn bytes_max(_: Place, records: &[Self]) -> usize {
+        let own =
+            |record: &Self| SITE_BYTES_MIN + SITE_ID_BYTES_MAX + record.tree.encoded_bytes_max();
+        LENGTH_BYTES_MAX + records.iter().map(own).sum::<usize>()
+    }
+
+    fn below_bytes_max(&self) -> u64 {
+        self.tree.pieces().below_bytes_max()
+    }
+}
+
+impl Coded for Record {
+    fn encode_items(
+        _: Place,
+        records: &[Self],
+        out: &mut Vec<u8>,
+        sealer: &mut Sealer<'_>,
+    ) -> Result<()> {
+        out.put_varint(records.len() as u64);
+        records.iter().try_for_each(|record| record.encode(out, sealer))
+    }
+
+    fn decode_items(
+        place: Place,
+        take: &mut Take<'_>,
+        loader: &mut Loader<'_>,
+    ) -> Result<Vec<Self>, Failed> {
+        let count = take.count(SITE_BYTES_MIN, "site count")?;
+        let mut records: Vec<Self> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let record = Self::decode(take, loader)?;
+            let at = record.place().first();
+            let in_order = records.last().is_none_or(|last| last.place().first() < at);
+            if !in_order || !place.covers(at) {
+                return Err(Malformed("site order").into());
+            }
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    fn known(before: &Before) -> &HashMap<FileId, Arc<Piece<Self>>> {
+        before.sites()
     }
 }

@@ -1,8 +1,9 @@
 //! What is told of a keyring: what a change did, how its mirrors are, and which older keys still live.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::mirror::Mirror;
 use super::mirrors::{self, Sealed};
 use super::{Destruction, Keyring, ProviderKind};
 use crate::error::{Damage, Error, Result};
@@ -67,7 +68,7 @@ pub enum MirrorState {
         /// Which one.
         generation: u64,
     },
-    /// It holds something else.
+    /// It holds something else, or a part of it is damaged.
     Damaged(Damage),
     /// It could not be read.
     Unreadable(std::io::ErrorKind),
@@ -112,7 +113,7 @@ pub struct KeyStatus {
     pub expired_through: Option<u32>,
     /// Nodes of all trees.
     pub nodes: u64,
-    /// Bytes of the keyring as it was last read or written.
+    /// Bytes of the keyring in one mirror, its parts included.
     pub bytes: u64,
 }
 
@@ -132,7 +133,8 @@ impl Keyring {
             undestroyed.remove(&version);
         }
         let live = self.live.read();
-        let nodes = live.time.node_count() + live.sites().map(|s| s.node_count()).sum::<usize>();
+        let of_sites = live.sites.iter().map(|record| record.tree.node_count());
+        let nodes = live.time.node_count() + of_sites.sum::<usize>();
         Ok(KeyStatus {
             generation: live.generation,
             provider: self.provider.kind(),
@@ -140,28 +142,28 @@ impl Keyring {
             undestroyed: undestroyed.into_iter().collect(),
             indestructible,
             suite: live.suite,
-            sites: live.sites().len() as u64,
+            sites: live.sites.len() as u64,
             erased_sites: live.erased.len() as u64,
             holds: live.holds.len() as u64,
             erasures: live.log.count,
             expired_through: live.first_day.checked_sub(1),
             nodes: nodes as u64,
-            bytes: writer.state_bytes,
+            bytes: writer.state_bytes + live.part_bytes(),
         })
     }
 
     /// Reads every mirror and tells how it is.
     pub(crate) fn check(&self) -> Vec<MirrorStatus> {
         let writer = self.writer.lock();
-        let look = |path: &PathBuf| MirrorStatus {
-            path: path.clone(),
-            state: self.mirror_state(path, &writer.sealed),
+        let look = |mirror: &Mirror| MirrorStatus {
+            path: mirror.path().to_owned(),
+            state: self.mirror_state(mirror, &writer.sealed),
         };
         writer.mirrors.iter().map(look).collect()
     }
 
-    fn mirror_state(&self, path: &Path, current: &Sealed) -> MirrorState {
-        let copy = match mirrors::read_copy(&self.env, path) {
+    fn mirror_state(&self, mirror: &Mirror, current: &Sealed) -> MirrorState {
+        let copy = match mirrors::read_copy(mirror) {
             Ok(Some(copy)) => copy,
             Ok(None) => return MirrorState::Missing,
             Err(Error::Io { cause, .. }) => return MirrorState::Unreadable(cause.kind()),
@@ -178,8 +180,9 @@ impl Keyring {
                 opens: sealed.opens(&*self.provider),
             },
             std::cmp::Ordering::Greater => MirrorState::Ahead { generation: sealed.generation },
-            std::cmp::Ordering::Equal => match copy.unseal(path, &*self.provider) {
-                Ok(_) => MirrorState::Whole,
+            std::cmp::Ordering::Equal => match mirrors::check(mirror, &copy, self.look(None)) {
+                Ok(()) => MirrorState::Whole,
+                Err(Error::Io { cause, .. }) => MirrorState::Unreadable(cause.kind()),
                 Err(Error::Corrupt(c)) => MirrorState::Damaged(c.kind),
                 Err(_) => MirrorState::Damaged(Damage::Tampered),
             },

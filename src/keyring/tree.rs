@@ -29,138 +29,166 @@
 //! (2022). What it does not reach is an older copy of the state: that none can be opened is the business of
 //! the keyring and its provider.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::coding::{Before, Coded, Failed, Loader, Sealer};
+use super::part::Of;
+use super::pieces::{Content, Editing, Item, LENGTH_BYTES_MAX, Piece, Pieces};
+use super::place::{LEVELS, Place, Placed};
+use super::shape::{places, shape, shape_bytes};
 use super::walk::Walk;
 use crate::crypto::{Key, kdf};
+use crate::error::Result;
 use crate::format::codec::{Malformed, Put, Take};
+use crate::ids::FileId;
 
 /// Levels of the time tree: a leaf for each expiry day until the year 47,900.
 pub(crate) const TIME_DEPTH: u8 = 24;
 /// Levels of a site's tree: the first 64 bits of a session tag.
-pub(crate) const SITE_DEPTH: u8 = 64;
+pub(crate) const SITE_DEPTH: u8 = LEVELS;
 /// Fewest bytes of a tree on disk: depth, and a shape of one byte.
 pub(super) const TREE_BYTES_MIN: usize = 1 + 1 + 1;
-/// Longest varint of a length.
-const LENGTH_BYTES_MAX: usize = 10;
 
 const LEAF: &str = "reelvault/leaf";
 
-/// A tree, as the nodes that are left of it.
+/// A tree, as the nodes that are left of it. Copies share them.
+///
+/// The leaves of a tree that is less deep than 64 levels stand at the beginning of as many places.
 #[derive(Clone)]
 pub(crate) struct Tree {
     depth: u8,
-    /// By the first leaf below them; their ranges are disjoint.
-    nodes: Vec<Node>,
+    nodes: Pieces<Node>,
 }
 
+/// A node that is left, and all leaves below it.
 #[derive(Clone)]
-struct Node {
-    /// 0 is the root, `depth` a leaf.
-    level: u8,
-    /// The path from the root, in the low `level` bits.
-    prefix: u64,
+pub(super) struct Node {
+    place: Place,
     /// On the heap, so that it stays where it is when nodes are moved: a key that is moved leaves a copy behind, which
-    /// nothing wipes. Shared, so that the copy of a tree that a new generation begins with costs no second set of keys.
+    /// nothing wipes. Shared by all generations that have this node.
     key: Arc<Key>,
 }
 
-impl Node {
-    fn first_leaf(&self, depth: u8) -> u64 {
-        self.prefix.checked_shl(u32::from(depth - self.level)).unwrap_or(0)
-    }
-
-    fn last_leaf(&self, depth: u8) -> u64 {
-        self.first_leaf(depth) | low_ones(depth - self.level)
+impl Placed for Node {
+    fn place(&self) -> Place {
+        self.place
     }
 }
 
-fn low_ones(bits: u8) -> u64 {
-    u64::MAX.checked_shr(64 - u32::from(bits)).unwrap_or(0)
+impl Item for Node {
+    const BYTES_MIN: usize = Key::BYTES;
+
+    fn bytes_max(place: Place, nodes: &[Self]) -> usize {
+        LENGTH_BYTES_MAX + shape_bytes(place, LEVELS, nodes) + nodes.len() * Key::BYTES
+    }
 }
 
-/// Which way the path to `leaf` turns below `level`.
-fn turn(depth: u8, level: u8, leaf: u64) -> u8 {
-    ((leaf >> (depth - level - 1)) & 1) as u8
+impl Coded for Node {
+    fn encode_items(
+        place: Place,
+        nodes: &[Self],
+        out: &mut Vec<u8>,
+        _: &mut Sealer<'_>,
+    ) -> Result<()> {
+        encode(place, LEVELS, nodes, out);
+        Ok(())
+    }
+
+    fn decode_items(
+        place: Place,
+        take: &mut Take<'_>,
+        _: &mut Loader<'_>,
+    ) -> Result<Vec<Self>, Failed> {
+        Ok(decode(place, LEVELS, take)?)
+    }
+
+    fn known(before: &Before) -> &HashMap<FileId, Arc<Piece<Self>>> {
+        before.trees()
+    }
+}
+
+fn encode(place: Place, depth: u8, nodes: &[Node], out: &mut Vec<u8>) {
+    out.put_bytes(&shape(place, depth, nodes));
+    nodes.iter().for_each(|node| out.put(node.key.expose()));
+}
+
+fn decode(place: Place, depth: u8, take: &mut Take<'_>) -> Result<Vec<Node>, Malformed> {
+    let len = take.count(1, "tree shape")?;
+    let places = places(take.bytes(len, "tree shape")?, place, depth)?;
+    let mut keys = Take::new(take.bytes(places.len() * Key::BYTES, "tree node keys")?);
+    let mut nodes = Vec::with_capacity(places.len());
+    for place in places {
+        let key = Arc::new(Key::take(&mut keys.array("tree node keys")?));
+        nodes.push(Node { place, key });
+    }
+    Ok(nodes)
 }
 
 impl Tree {
     /// A whole tree of at most 64 levels.
     pub(crate) fn new(depth: u8, root: Key) -> Self {
-        debug_assert!(depth <= 64, "leaves are numbered in 64 bits");
-        Self { depth, nodes: vec![Node { level: 0, prefix: 0, key: Arc::new(root) }] }
+        debug_assert!(depth <= LEVELS, "leaves are numbered in 64 bits");
+        let nodes = Pieces::of(vec![Node { place: Place::ROOT, key: Arc::new(root) }]);
+        Self { depth, nodes }
     }
 
     /// A tree without a leaf: what stays of a site that was erased.
     pub(crate) fn bare(depth: u8) -> Self {
-        Self { depth, nodes: Vec::new() }
+        Self { depth, nodes: Pieces::of(Vec::new()) }
+    }
+
+    /// Where a leaf stands; nothing if it lies beyond the tree.
+    fn at(&self, leaf: u64) -> Option<u64> {
+        let beyond = leaf.checked_shr(self.depth.into()).unwrap_or(0);
+        (beyond == 0).then(|| leaf.checked_shl(u32::from(LEVELS - self.depth)).unwrap_or(0))
     }
 
     /// Whether a leaf is there.
     pub(crate) fn has(&self, leaf: u64) -> bool {
-        self.covering(leaf).is_some()
+        self.at(leaf).is_some_and(|at| self.nodes.find(at).is_some())
     }
 
     /// The key of a leaf; none if it was removed, or lies beyond the tree.
     pub(crate) fn leaf(&self, leaf: u64) -> Option<Key> {
-        let node = self.nodes.get(self.covering(leaf)?)?;
+        let at = self.at(leaf)?;
+        let node = self.nodes.find(at)?;
         let mut walk = Walk::from(&node.key);
-        for level in node.level..self.depth {
-            walk.down(turn(self.depth, level, leaf));
+        let mut place = node.place;
+        while place.level() < self.depth {
+            let bit = place.turn(at);
+            walk.down(bit);
+            place = place.half(bit);
         }
         Some(kdf(&walk.node(), LEAF, &[]))
     }
 
-    fn covering(&self, leaf: u64) -> Option<usize> {
-        let after = self.nodes.partition_point(|n| n.first_leaf(self.depth) <= leaf);
-        let at = after.checked_sub(1)?;
-        (self.nodes.get(at)?.last_leaf(self.depth) >= leaf).then_some(at)
-    }
-
-    /// Removes a leaf; false if it was not there.
-    pub(crate) fn puncture(&mut self, leaf: u64) -> bool {
-        let Some(at) = self.covering(leaf) else { return false };
-        let Some(node) = self.nodes.get(at).cloned() else { return false };
-        let mut left = Vec::with_capacity(usize::from(self.depth - node.level));
-        split(self.depth, node, &[leaf], &mut left);
-        self.nodes.splice(at..=at, left);
-        true
-    }
-
     /// Removes leaves, all at once; how many of them were there.
-    pub(crate) fn puncture_all(&mut self, leaves: &[u64]) -> usize {
-        if let [leaf] = leaves {
-            return usize::from(self.puncture(*leaf));
+    pub(super) fn puncture(&mut self, leaves: &[u64], edit: &mut Editing) -> usize {
+        let mut at: Vec<u64> = leaves.iter().filter_map(|leaf| self.at(*leaf)).collect();
+        at.sort_unstable();
+        at.dedup();
+        at.retain(|at| self.nodes.find(*at).is_some());
+        if !at.is_empty() {
+            let depth = self.depth;
+            self.nodes.edit(&at, edit, &mut |node, at, left| split(depth, node, at, left));
         }
-        let mut leaves = leaves.to_vec();
-        leaves.sort_unstable();
-        leaves.dedup();
-        let mut rest = &leaves[..];
-        let mut removed = 0;
-        let mut left = Vec::with_capacity(self.nodes.len() + leaves.len());
-        for node in std::mem::take(&mut self.nodes) {
-            let (first, last) = (node.first_leaf(self.depth), node.last_leaf(self.depth));
-            rest = &rest[rest.partition_point(|leaf| *leaf < first)..];
-            let (here, beyond) = rest.split_at(rest.partition_point(|leaf| *leaf <= last));
-            rest = beyond;
-            removed += here.len();
-            split(self.depth, node, here, &mut left);
-        }
-        self.nodes = left;
-        removed
+        at.len()
     }
 
-    /// Removes all leaves from 0 to this one.
+    /// Removes all leaves from 0 to this one. For trees that are never in parts: all of it is looked at.
     pub(crate) fn puncture_through(&mut self, leaf: u64) {
+        // Beyond the last leaf there is none to be kept.
+        let at = self.at(leaf).unwrap_or(u64::MAX);
         let mut left = Vec::with_capacity(self.nodes.len() + usize::from(self.depth));
-        for node in std::mem::take(&mut self.nodes) {
-            if node.first_leaf(self.depth) > leaf {
-                left.push(node);
-            } else if node.last_leaf(self.depth) > leaf {
+        for node in self.nodes.iter() {
+            if node.place.first() > at {
+                left.push(node.clone());
+            } else if node.place.last() > at {
                 let mut beyond = Vec::new();
-                let mut path = node;
-                while path.level < self.depth {
-                    let bit = turn(self.depth, path.level, leaf);
+                let mut path = node.clone();
+                while path.place.level() < self.depth {
+                    let bit = path.place.turn(at);
                     if bit == 0 {
                         beyond.push(path.child(1));
                     }
@@ -170,7 +198,7 @@ impl Tree {
                 left.extend(beyond.into_iter().rev());
             }
         }
-        self.nodes = left;
+        self.nodes = Pieces::of(left);
     }
 
     /// How many nodes are left.
@@ -178,58 +206,57 @@ impl Tree {
         self.nodes.len()
     }
 
-    /// Upper bound of the bytes that [`Self::encode`] appends.
-    pub(crate) fn encoded_bytes_max(&self) -> usize {
-        1 + LENGTH_BYTES_MAX + self.shape().len() + self.nodes.len() * Key::BYTES
+    pub(super) fn pieces(&self) -> &Pieces<Node> {
+        &self.nodes
     }
 
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.put_u8(self.depth);
-        out.put_bytes(&self.shape());
-        self.nodes.iter().for_each(|node| out.put(node.key.expose()));
+    /// Whether both are the same tree, not only equal ones.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.nodes.is(&other.nodes)
     }
 
-    /// Where nodes are left, as the format has it.
-    fn shape(&self) -> Vec<u8> {
-        let mut bits = Bits::default();
-        self.describe(0, &self.nodes, &mut bits);
-        bits.bytes
+    /// How many levels of parts it is kept in.
+    pub(super) fn height(&self) -> u8 {
+        self.nodes.top().height()
     }
 
-    /// Describes the subtree at `level` whose nodes that are left are these.
-    fn describe(&self, level: u8, nodes: &[Node], bits: &mut Bits) {
-        match nodes {
-            [node] if node.level == level => bits.push(true),
-            _ if level == self.depth => bits.push(false),
-            _ => {
-                bits.push(false);
-                bits.push(!nodes.is_empty());
-                if !nodes.is_empty() {
-                    let is_left = |n: &Node| turn(self.depth, level, n.first_leaf(self.depth)) == 0;
-                    let (left, right) = nodes.split_at(nodes.partition_point(is_left));
-                    self.describe(level + 1, left, bits);
-                    self.describe(level + 1, right, bits);
-                }
+    /// Upper bound of the bytes that encoding appends, without parts.
+    pub(super) fn encoded_bytes_max(&self) -> usize {
+        1 + self.nodes.top().bytes_max()
+    }
+
+    /// Appends a tree, of which a part may be in parts: then what names them.
+    pub(super) fn encode(&self, of: Of, out: &mut Vec<u8>, sealer: &mut Sealer<'_>) -> Result<()> {
+        match self.nodes.top().content() {
+            Content::Items(nodes) => {
+                out.put_u8(self.depth);
+                encode(Place::ROOT, self.depth, nodes, out);
+                Ok(())
             }
+            Content::Pieces(_) => sealer.encode(self.nodes.top(), Place::ROOT, of, out),
         }
     }
 
-    /// Reads a tree that must have this depth.
+    /// Reads a tree that is in no parts and must have this depth.
     pub(crate) fn decode(depth: u8, take: &mut Take<'_>) -> Result<Self, Malformed> {
         if take.u8("tree depth")? != depth {
             return Err(Malformed("tree depth"));
         }
-        let len = take.count(1, "tree shape")?;
-        let mut shape = Shape { bits: take.bytes(len, "tree shape")?, at: 0, places: Vec::new() };
-        shape.read(depth, 0, 0)?;
-        shape.end()?;
-        let mut keys = Take::new(take.bytes(shape.places.len() * Key::BYTES, "tree node keys")?);
-        let mut nodes = Vec::with_capacity(shape.places.len());
-        for (level, prefix) in shape.places {
-            let key = Arc::new(Key::take(&mut keys.array("tree node keys")?));
-            nodes.push(Node { level, prefix, key });
+        Ok(Self { depth, nodes: Pieces::of(decode(Place::ROOT, depth, take)?) })
+    }
+
+    /// Reads a tree that may be in parts, of so many levels.
+    pub(super) fn load(
+        depth: u8,
+        height: u8,
+        of: Of,
+        take: &mut Take<'_>,
+        loader: &mut Loader<'_>,
+    ) -> Result<Self, Failed> {
+        match height {
+            0 => Ok(Self::decode(depth, take)?),
+            _ => Ok(Self { depth, nodes: loader.list(height, of, take)? }),
         }
-        Ok(Self { depth, nodes })
     }
 }
 
@@ -237,83 +264,18 @@ impl Node {
     fn child(&self, bit: u8) -> Self {
         let mut walk = Walk::from(&self.key);
         walk.down(bit);
-        let prefix = self.prefix << 1 | u64::from(bit);
-        Self { level: self.level + 1, prefix, key: Arc::new(walk.node()) }
+        Self { place: self.place.half(bit), key: Arc::new(walk.node()) }
     }
 }
 
-/// Appends what is left of a node when these leaves below it, in order, are removed.
-fn split(depth: u8, node: Node, leaves: &[u64], left: &mut Vec<Node>) {
-    if leaves.is_empty() {
-        left.push(node);
-    } else if node.level < depth {
-        let is_left = |leaf: &u64| turn(depth, node.level, *leaf) == 0;
-        let (low, high) = leaves.split_at(leaves.partition_point(is_left));
-        split(depth, node.child(0), low, left);
-        split(depth, node.child(1), high, left);
-    }
-}
-
-/// Bits on their way to disk, most significant first.
-#[derive(Default)]
-struct Bits {
-    bytes: Vec<u8>,
-    count: usize,
-}
-
-impl Bits {
-    fn push(&mut self, bit: bool) {
-        if self.count.is_multiple_of(8) {
-            self.bytes.push(0);
-        }
-        if let Some(last) = self.bytes.last_mut() {
-            *last |= u8::from(bit) << (7 - self.count % 8);
-        }
-        self.count += 1;
-    }
-}
-
-/// A shape as it is read.
-struct Shape<'a> {
-    bits: &'a [u8],
-    at: usize,
-    /// Level and prefix of the nodes that are left.
-    places: Vec<(u8, u64)>,
-}
-
-impl Shape<'_> {
-    fn bit(&mut self) -> Result<bool, Malformed> {
-        let byte = self.bits.get(self.at / 8).ok_or(Malformed("tree shape"))?;
-        let bit = byte >> (7 - self.at % 8) & 1 == 1;
-        self.at += 1;
-        Ok(bit)
-    }
-
-    /// Reads a subtree; whether anything is left of it. As deep as the tree, and as long as its bits.
-    fn read(&mut self, depth: u8, level: u8, prefix: u64) -> Result<bool, Malformed> {
-        if self.bit()? {
-            self.places.push((level, prefix));
-            return Ok(true);
-        }
-        if level == depth || !self.bit()? {
-            return Ok(false);
-        }
-        let low = self.read(depth, level + 1, prefix << 1)?;
-        let high = self.read(depth, level + 1, prefix << 1 | 1)?;
-        // Without this, one state would have many forms.
-        if low || high { Ok(true) } else { Err(Malformed("tree shape")) }
-    }
-
-    /// Nothing but the filling may follow.
-    fn end(&self) -> Result<(), Malformed> {
-        let byte = self.bits.get(self.at / 8).copied().unwrap_or(0);
-        let rest = byte & 0xff_u8.checked_shr((self.at % 8) as u32).unwrap_or(0);
-        let whole = self.at.div_ceil(8) == self.bits.len();
-        if whole && (self.at.is_multiple_of(8) || rest == 0) {
-            Ok(())
-        } else {
-            Err(Malformed("tree shape"))
-        }
+/// Appends what is left of a node when what is at these places below it, in order, is removed.
+fn split(depth: u8, node: &Node, at: &[u64], left: &mut Vec<Node>) {
+    if at.is_empty() {
+        left.push(node.clone());
+    } else if node.place.level() < depth {
+        let (low, high) = at.split_at(at.partition_point(|at| node.place.turn(*at) == 0));
+        split(depth, &node.child(0), low, left);
+        split(depth, &node.child(1), high, left);
     }
 }
 

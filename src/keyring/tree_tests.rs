@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::ids::StoreId;
+use crate::keyring::shape::Bits;
 
 const ROOT: [u8; 32] = {
     let mut root = [0; 32];
@@ -45,9 +47,16 @@ fn naive(depth: u32, n: u64) -> [u8; 32] {
 
 fn encoded(tree: &Tree) -> Vec<u8> {
     let mut out = Vec::new();
-    tree.encode(&mut out);
+    let mut sealer = Sealer::new(&crate::env::RealRandom, StoreId([0; 16]));
+    tree.encode(Of::Sites, &mut out, &mut sealer).unwrap();
+    assert!(sealer.made.is_empty(), "it is in one piece");
     assert!(out.len() <= tree.encoded_bytes_max());
     out
+}
+
+/// Removes leaves from a tree that stays in one piece.
+fn puncture(tree: &mut Tree, leaves: &[u64]) -> usize {
+    tree.puncture(leaves, &mut Editing::new(usize::MAX))
 }
 
 fn decoded(depth: u8, bytes: &[u8]) -> Result<Tree, Malformed> {
@@ -67,9 +76,9 @@ fn remove(tree: &mut Tree, what: &str, at_once: bool) {
         }
     }
     if at_once {
-        assert_eq!(tree.puncture_all(&leaves), leaves.len());
+        assert_eq!(puncture(tree, &leaves), leaves.len());
     } else {
-        assert!(leaves.iter().rev().all(|n| tree.puncture(*n)));
+        assert!(leaves.iter().rev().all(|n| puncture(tree, &[*n]) == 1));
     }
 }
 
@@ -111,9 +120,9 @@ fn there_is_no_leaf_beyond_the_tree() {
 fn a_removed_leaf_is_gone_and_its_neighbours_stay() {
     let n = 0x0123_4567_89ab_cdef;
     let mut tree = tree(64);
-    assert!(tree.puncture(n));
+    assert_eq!(puncture(&mut tree, &[n]), 1);
     assert!(tree.leaf(n).is_none());
-    assert!(!tree.puncture(n), "it cannot be removed twice");
+    assert_eq!(puncture(&mut tree, &[n]), 0, "it cannot be removed twice");
     assert_eq!(tree.nodes.len(), 64);
     for other in [n ^ 1, n + 1, n - 1, n ^ 1 << 63, 0, u64::MAX] {
         assert_eq!(leaf(&tree, other).unwrap(), naive(64, other));
@@ -124,7 +133,7 @@ fn a_removed_leaf_is_gone_and_its_neighbours_stay() {
 fn a_prefix_of_removed_days_stays_small() {
     let mut tree = tree(24);
     for day in 0..400 {
-        assert!(tree.puncture(day));
+        assert_eq!(puncture(&mut tree, &[day]), 1);
         assert!(tree.nodes.len() <= 24);
     }
     assert!(tree.leaf(399).is_none());
@@ -135,7 +144,7 @@ fn a_prefix_of_removed_days_stays_small() {
 fn a_prefix_goes_as_its_leaves_would_one_by_one() {
     for last in 0..64 {
         let (mut one_by_one, mut at_once) = (tree(6), tree(6));
-        (0..=last).for_each(|day| assert!(one_by_one.puncture(day)));
+        (0..=last).for_each(|day| assert_eq!(puncture(&mut one_by_one, &[day]), 1));
         at_once.puncture_through(last);
         assert_eq!(encoded(&at_once), encoded(&one_by_one), "up to {last}");
         assert!(at_once.node_count() <= 6);
@@ -174,11 +183,12 @@ proptest! {
         for step in steps {
             match step {
                 Step::One(n) => {
-                    prop_assert_eq!(tree.puncture(n), table[n as usize].take().is_some());
+                    let there = usize::from(table[n as usize].take().is_some());
+                    prop_assert_eq!(puncture(&mut tree, &[n]), there);
                 }
                 Step::Many(many) => {
                     let gone = many.iter().filter(|n| table[**n as usize].take().is_some());
-                    prop_assert_eq!(gone.count(), tree.puncture_all(&many));
+                    prop_assert_eq!(gone.count(), puncture(&mut tree, &many));
                 }
                 Step::Through(n) => {
                     tree.puncture_through(n);
@@ -189,8 +199,9 @@ proptest! {
             for (n, key) in table.iter().enumerate() {
                 prop_assert_eq!(&leaf(&tree, n as u64), key);
                 // No node that is left leads to a removed leaf: neither that leaf nor one above it is there.
-                let leads = |node: &Node| node.prefix == n as u64 >> (6 - node.level);
-                prop_assert_eq!(tree.nodes.iter().filter(|n| leads(n)).count(), usize::from(key.is_some()));
+                let at = (n as u64) << 58;
+                let leads = |node: &&Node| node.place.covers(at);
+                prop_assert_eq!(tree.nodes.iter().filter(leads).count(), usize::from(key.is_some()));
             }
         }
     }
@@ -207,9 +218,9 @@ proptest! {
         let out: Vec<u64> =
             leaves.iter().zip(&gone).filter(|(_, gone)| **gone).map(|(n, _)| *n).collect();
         if at_once {
-            tree.puncture_all(&out);
+            puncture(&mut tree, &out);
         } else {
-            out.iter().for_each(|n| { tree.puncture(*n); });
+            out.iter().for_each(|n| { puncture(&mut tree, &[*n]); });
         }
         let tree = decoded(64, &encoded(&tree)).unwrap();
         for n in leaves {
@@ -279,19 +290,26 @@ fn the_cost_of_erasures() {
     let sessions = places(100_000);
     for count in [1, 10, 1_000, 20_000] {
         let erased = &sessions[..count];
-        let (mut one_by_one, mut at_once) = (tree(64), tree(64));
-        let bulk = timed(count, &mut || assert_eq!(at_once.puncture_all(erased), count));
-        let single = timed(count, &mut || assert!(erased.iter().all(|n| one_by_one.puncture(*n))));
+        let (mut one_by_one, mut at_once, mut in_parts) = (tree(64), tree(64), tree(64));
+        let mut edit = Editing::new(crate::keyring::PART_BYTES);
+        let bulk = timed(count, &mut || assert_eq!(puncture(&mut at_once, erased), count));
+        let parts = timed(count, &mut || assert_eq!(in_parts.puncture(erased, &mut edit), count));
+        let single = timed(count, &mut || {
+            assert!(erased.iter().all(|n| one_by_one.puncture(&[*n], &mut edit) == 1));
+        });
+        for other in [&one_by_one, &in_parts] {
+            let node = |node: &Node| (node.place, *node.key.expose());
+            assert!(other.nodes.iter().map(node).eq(at_once.nodes.iter().map(node)));
+        }
         let mut bytes = Vec::new();
         let encode = timed(1, &mut || bytes = encoded(&at_once));
-        assert!(bytes == encoded(&one_by_one));
         let kept = &sessions[50_000..60_000];
         let derive = timed(kept.len(), &mut || {
             kept.iter().for_each(|n| assert!(std::hint::black_box(at_once.leaf(*n)).is_some()));
         });
         println!(
             "{count:6} of {}: {:.0} bytes an erased session, {single:.1} µs a puncture one by one, \
-             {bulk:.1} µs at once, {derive:.1} µs a leaf, {:.1} ms to encode",
+             {bulk:.1} µs at once, {parts:.1} into parts, {derive:.1} µs a leaf, {:.1} ms to encode",
             sessions.len(),
             bytes.len() as f64 / count as f64,
             encode / 1e3,

@@ -13,6 +13,7 @@ use crate::segment::writer::segment_name;
 use crate::seqset::SeqSet;
 
 use super::Site;
+use super::info::SessionInfo;
 use super::state::{SegmentInfo, SegmentList};
 
 /// Tags that are tried for a session whose place in its site's tree is taken.
@@ -44,6 +45,35 @@ impl ArchivedPart {
             kind: entry.kind,
             retention_days: self.segment.entry.retention_days,
             identity: entry.identity.clone(),
+        }
+    }
+}
+
+/// Which of the sessions of one id: an id may be used again two days after a session's start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Started {
+    /// The one that started last.
+    Last,
+    /// The one that started at this time, Unix milliseconds.
+    At(u64),
+    /// The one that started on this day. There is one at most.
+    On(u32),
+}
+
+impl Started {
+    fn is(self, start_ms: u64) -> bool {
+        match self {
+            Self::Last => true,
+            Self::At(ms) => ms == start_ms,
+            Self::On(day) => day == day_of(start_ms),
+        }
+    }
+
+    fn days(self) -> RangeInclusive<u32> {
+        match self {
+            Self::Last => 0..=u32::MAX,
+            Self::At(ms) => day_of(ms)..=day_of(ms),
+            Self::On(day) => day..=day,
         }
     }
 }
@@ -255,19 +285,19 @@ impl Site {
         Ok(found.into_iter().map(part).collect())
     }
 
-    /// All that is held of a session of this id: of the one that started at `start_ms`, or of the one that started last.
-    pub(super) fn find(&self, id: &SessionId, start_ms: Option<u64>) -> Result<Parts> {
+    /// All that is held of a session of this id.
+    pub(super) fn find(&self, id: &SessionId, started: Started) -> Result<Parts> {
         self.inner.keep_up()?;
         for attempt in 0..ATTEMPTS_MAX {
             let tag = self.site.session_tag(id, attempt);
-            match self.find_tag(tag, start_ms)? {
+            match self.find_tag(tag, started)? {
                 Looked::Found(parts) => return Ok(*parts),
                 Looked::Taken => {}
                 Looked::Free => break,
             }
         }
         if let Some(tag) = id.lost_tag()
-            && let Looked::Found(parts) = self.find_tag(tag, start_ms)?
+            && let Looked::Found(parts) = self.find_tag(tag, started)?
         {
             return Ok(*parts);
         }
@@ -277,11 +307,21 @@ impl Site {
         Err(Error::UnknownSession)
     }
 
-    pub(super) fn find_tag(&self, tag: SessionTag, start_ms: Option<u64>) -> Result<Looked> {
+    /// The very session that was listed.
+    pub(super) fn find_listed(&self, info: &SessionInfo) -> Result<Parts> {
+        match self.find(&info.id, Started::At(info.start_ms)) {
+            Err(Error::UnknownSession) if self.inner.has_passed(info.expiry_day) => {
+                Err(Error::Expired { expiry_day: info.expiry_day })
+            }
+            parts => parts,
+        }
+    }
+
+    pub(super) fn find_tag(&self, tag: SessionTag, started: Started) -> Result<Looked> {
         let shard = self.inner.shard(self.site.handle());
         for _ in 1..LOOKS_MAX {
             let epoch = shard.state.lock().epoch;
-            match self.look_for(tag, start_ms) {
+            match self.look_for(tag, started) {
                 // A segment was dropped or written once more since the catalog was read.
                 Err(Error::Corrupt(c)) if c.kind == Damage::Missing => {
                     if self.inner.read_only {
@@ -293,28 +333,27 @@ impl Site {
                 outcome => return outcome,
             }
         }
-        self.look_for(tag, start_ms)
+        self.look_for(tag, started)
     }
 
-    fn look_for(&self, tag: SessionTag, start_ms: Option<u64>) -> Result<Looked> {
+    fn look_for(&self, tag: SessionTag, started: Started) -> Result<Looked> {
         let handle = self.site.handle();
-        let wanted = |at: u64| start_ms.is_none_or(|start_ms| start_ms == at);
         let (live, mut taken, segments) = {
             // Both under one lock: the archiver moves frames from one to the other.
             let state = self.inner.shard(handle).state.lock();
             let mut holders = state.table.at_place(handle, tag.place()).peekable();
             let taken = holders.peek().is_some();
-            let live =
-                holders.find(|l| l.stamp.tag == tag && wanted(l.stamp.start_ms)).and_then(visible);
+            let live = holders
+                .find(|l| l.stamp.tag == tag && started.is(l.stamp.start_ms))
+                .and_then(visible);
             (live, taken, self.inner.catalog.snapshot())
         };
         let mut parts = Vec::new();
-        let days = start_ms.map_or(0..=u32::MAX, |ms| day_of(ms)..=day_of(ms));
-        for segment in self.segments_of(&segments, days) {
+        for segment in self.segments_of(&segments, started.days()) {
             parts.extend(self.at_place_in(segment, tag.place())?);
         }
         taken |= !parts.is_empty();
-        parts.retain(|p| p.entry().tag == tag && wanted(p.entry().start_ms));
+        parts.retain(|p| p.entry().tag == tag && started.is(p.entry().start_ms));
         let starts = parts.iter().map(|p| p.entry().start_ms);
         let newest = starts.chain(live.iter().map(|l| l.stamp.start_ms)).max();
         parts.retain(|p| Some(p.entry().start_ms) == newest);

@@ -15,7 +15,7 @@ use crate::limits::HOLD_REASON_BYTES_MAX;
 use crate::retention::record::{Certificate, Deed};
 use crate::segment::writer::{SEGMENT_DIR, SegmentClass, SegmentWriter, SessionBlocks};
 
-use super::find::{Looked, Parts};
+use super::find::{Looked, Parts, Started};
 use super::state::{Inner, SegmentInfo};
 use super::{Replay, Site, Store};
 
@@ -57,7 +57,7 @@ impl Site {
         }
         // Retention would take the copy for a hold that has ended, as long as the keyring does not know it.
         let _expiring = self.inner.expiring.lock();
-        let parts = self.find(id, None)?;
+        let parts = self.find(id, Started::Last)?;
         let (site, session) = (self.site.handle(), parts.stamp.tag);
         if self.inner.keyring.hold_of(&site, &session).is_some() {
             return refuse("the session is held already");
@@ -289,7 +289,7 @@ impl Inner {
     fn renew(self: &Arc<Self>, hold: &Hold) -> Result<()> {
         let Some(site) = self.keyring.site_by_handle(&hold.site) else { return Ok(()) };
         let site = Site { inner: Arc::clone(self), _open: None, site };
-        let Looked::Found(parts) = site.find_tag(hold.tag, Some(hold.start_ms))? else {
+        let Looked::Found(parts) = site.find_tag(hold.tag, Started::At(hold.start_ms))? else {
             return Ok(());
         };
         let info = site.describe(&parts)?;

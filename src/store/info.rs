@@ -7,11 +7,11 @@ use crate::chunk::Kind;
 use crate::error::{Damage, Error, Result};
 use crate::format::header::unsupported;
 use crate::format::identity::Unopened;
-use crate::ids::{SessionId, SessionTag, VisitorId, expiry_day};
+use crate::ids::{SessionId, SessionTag, VisitorId, day_of, expiry_day};
 use crate::seqset::SeqSet;
 
 use super::Site;
-use super::find::{ArchivedPart, Parts, part_file};
+use super::find::{ArchivedPart, Parts, Started, part_file};
 
 /// A session: who, when, how much, and what is missing.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,6 +67,36 @@ impl fmt::Debug for SessionInfo {
 }
 
 impl Site {
+    /// What is known of one session.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSession`], [`Error::Erased`], [`Error::Expired`], and damage.
+    pub fn session(&self, id: &SessionId) -> Result<SessionInfo> {
+        self.describe(&self.find(id, Started::Last)?)
+    }
+
+    /// What is known of the session of this id that started on the day (UTC) of `start_ms`, Unix milliseconds: for whoever
+    /// keeps both, as in a link to a recording. A session's id may be used again two days after its start.
+    ///
+    /// When a day has passed nothing is left that could tell which sessions it had, so the time is what tells an
+    /// expired session from one that never was. What is not there counts as expired once sessions of the site's
+    /// retention class are; one that was given a shorter class is unknown until then.
+    ///
+    /// # Errors
+    /// As [`session`](Self::session).
+    pub fn session_at(&self, id: &SessionId, start_ms: u64) -> Result<SessionInfo> {
+        match self.find(id, Started::On(day_of(start_ms))) {
+            Err(Error::UnknownSession) => {
+                let expiry_day = expiry_day(start_ms, self.site.retention_days());
+                match self.inner.has_passed(expiry_day) {
+                    true => Err(Error::Expired { expiry_day }),
+                    false => Err(Error::UnknownSession),
+                }
+            }
+            parts => self.describe(&parts?),
+        }
+    }
+
     /// Makes the public description of a session from its parts.
     pub(super) fn describe(&self, parts: &Parts) -> Result<SessionInfo> {
         let stamp = &parts.stamp;

@@ -34,7 +34,7 @@ use crate::env::{Env, Locking};
 use crate::error::{Error, Result};
 use crate::format::frame::FRAME_HEADER_BYTES;
 use crate::format::manifest::Manifest;
-use crate::ids::{SessionId, SiteId, StoreId};
+use crate::ids::{SiteId, StoreId};
 use crate::journal::file::JOURNAL_DIR;
 use crate::keyring::{Keyring, make_dir};
 use crate::retention::log::DeletionLog;
@@ -128,7 +128,7 @@ impl Store {
             return Err(Error::Exists(dir.clone()));
         }
         let provider = Arc::clone(&options.provider);
-        let keyring = Keyring::create(env, &options.keyring, provider)?;
+        let keyring = Keyring::create(env, &options.keyring, provider, options.part_bytes)?;
         let first = Manifest {
             store: keyring.store_id(),
             generation: 0,
@@ -153,7 +153,8 @@ impl Store {
         must_exist(&options)?;
         let lock = lock(&options.env, &options.dir)?;
         let provider = Arc::clone(&options.provider);
-        let keyring = Keyring::open(&options.env, &options.keyring, provider, false)?;
+        let (env, part_bytes) = (&options.env, options.part_bytes);
+        let keyring = Keyring::open(env, &options.keyring, provider, false, part_bytes)?;
         let (env, dir) = (options.env.clone(), options.dir.clone());
         let manifest = ManifestFile::open(env, dir, keyring.manifest_cipher())?;
         Self::start(options, keyring, manifest, Some(lock))
@@ -169,7 +170,8 @@ impl Store {
         options.check()?;
         must_exist(&options)?;
         let provider = Arc::clone(&options.provider);
-        let keyring = Keyring::open(&options.env, &options.keyring, provider, true)?;
+        let (env, part_bytes) = (&options.env, options.part_bytes);
+        let keyring = Keyring::open(env, &options.keyring, provider, true, part_bytes)?;
         let (env, dir) = (options.env.clone(), options.dir.clone());
         let manifest = ManifestFile::open(env, dir, keyring.manifest_cipher())?;
         Self::start(options, keyring, manifest, None)
@@ -364,14 +366,6 @@ impl Site {
     #[must_use]
     pub fn info(&self) -> SiteInfo {
         site_info(&self.site)
-    }
-
-    /// What is known of one session.
-    ///
-    /// # Errors
-    /// [`Error::UnknownSession`], [`Error::Erased`], [`Error::Expired`], and damage.
-    pub fn session(&self, id: &SessionId) -> Result<SessionInfo> {
-        self.describe(&self.find(id, None)?)
     }
 }
 

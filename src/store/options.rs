@@ -30,10 +30,13 @@ pub struct Options {
     pub(crate) background: bool,
     pub(crate) recovery: Recovery,
     pub(crate) reclaim_share: f64,
+    pub(crate) part_bytes: usize,
 }
 
 impl Options {
     /// A store in `dir`, whose keyring is kept in the files `keyring`, each a mirror of the others, and wrapped by `provider`.
+    ///
+    /// Beside each file lies a folder, `<file>.parts`, once the keyring is large.
     ///
     /// Keep the mirrors on other disks than the store and than each other: losing all of them loses the data.
     #[must_use]
@@ -59,6 +62,7 @@ impl Options {
             background: true,
             recovery: Recovery::Strict,
             reclaim_share: crate::RECLAIM_SHARE,
+            part_bytes: crate::keyring::PART_BYTES,
         }
     }
 
@@ -157,6 +161,15 @@ impl Options {
     #[must_use]
     pub fn reclaim_share(mut self, share: f64) -> Self {
         self.reclaim_share = share;
+        self
+    }
+
+    /// Bytes at which the keyring is split into parts, so that a test sees them with few sessions.
+    #[cfg(feature = "sim")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn keyring_part_bytes(mut self, bytes: usize) -> Self {
+        self.part_bytes = bytes.min(crate::keyring::PART_BYTES);
         self
     }
 

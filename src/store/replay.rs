@@ -20,7 +20,7 @@ use crate::limits::BLOCK_PLAIN_BYTES_MAX;
 use crate::zst;
 
 use super::Site;
-use super::find::{ArchivedPart, Parts, part_file};
+use super::find::{ArchivedPart, Parts, Started, part_file};
 use super::info::SessionInfo;
 
 /// Stored bytes that one read of a segment fetches at most: the bound of a replay's memory, together with one
@@ -100,7 +100,7 @@ impl Site {
     /// # Errors
     /// [`Error::UnknownSession`], [`Error::Erased`], [`Error::Expired`], and damage.
     pub fn replay(&self, id: &SessionId) -> Result<Replay> {
-        let parts = self.find(id, None)?;
+        let parts = self.find(id, Started::Last)?;
         Replay::new(self, id, &parts, (0, 0))
     }
 
@@ -110,13 +110,17 @@ impl Site {
     /// # Errors
     /// As [`replay`](Self::replay).
     pub fn replay_listed(&self, info: &SessionInfo) -> Result<Replay> {
-        let parts = match self.find(&info.id, Some(info.start_ms)) {
-            Err(Error::UnknownSession) if self.inner.has_passed(info.expiry_day) => {
-                return Err(Error::Expired { expiry_day: info.expiry_day });
-            }
-            parts => parts?,
-        };
-        Replay::new(self, &info.id, &parts, (0, 0))
+        Replay::new(self, &info.id, &self.find_listed(info)?, (0, 0))
+    }
+
+    /// Replays the very session that was listed from the last snapshot at or before `ms`, Unix milliseconds; from its
+    /// beginning if there is none.
+    ///
+    /// # Errors
+    /// As [`replay`](Self::replay).
+    pub fn replay_listed_from(&self, info: &SessionInfo, ms: u64) -> Result<Replay> {
+        let parts = self.find_listed(info)?;
+        Replay::new(self, &info.id, &parts, last_snapshot(&parts, ms))
     }
 
     /// Replays a session from the last snapshot at or before `ms`, Unix milliseconds; from its beginning if there is none.
@@ -124,7 +128,7 @@ impl Site {
     /// # Errors
     /// As [`replay`](Self::replay).
     pub fn replay_from(&self, id: &SessionId, ms: u64) -> Result<Replay> {
-        let parts = self.find(id, None)?;
+        let parts = self.find(id, Started::Last)?;
         let from = last_snapshot(&parts, ms);
         Replay::new(self, id, &parts, from)
     }
@@ -282,7 +286,7 @@ impl Replay {
         if self.site.inner.read_only {
             self.site.inner.refresh()?;
         }
-        let parts = self.site.find(&self.id, Some(self.start_ms))?;
+        let parts = self.site.find(&self.id, Started::At(self.start_ms))?;
         self.keys = self.site.keys(&parts)?;
         self.sources = sources(&parts, self.from.0);
         Ok(())

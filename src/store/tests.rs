@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::*;
 use crate::crypto::Suite;
 use crate::env::sim::{SimClock, SimDisk};
-use crate::ids::day_of;
+use crate::ids::{SessionId, day_of};
 use crate::{Chunk, Depth, KeyFile, KeyProvider, Query, Session};
 
 const NOON: u64 = 1_800_014_400_000;

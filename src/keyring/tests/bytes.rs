@@ -2,27 +2,38 @@
 
 use super::*;
 use crate::error::Damage;
-use crate::keyring::file::{Outer, binding, encode};
+use crate::keyring::coding::{Coded, Failed, Loader, Parts, Sealer};
+use crate::keyring::file::{Outer, Unread, binding, encode};
+use crate::keyring::part::Part;
+use crate::keyring::pieces::Editing;
+use crate::keyring::place::Place;
 use crate::keyring::provider::Wrapped;
+use crate::keyring::site::Record;
 
 const NAME: &str = "keyring";
 
+fn empty() -> State {
+    let (store_key, time_root) = (Key::take(&mut [2; 32]), Key::take(&mut [3; 32]));
+    State::new(StoreId([1; 16]), store_key, time_root, PART_BYTES)
+}
+
 fn state() -> State {
-    let mut state = State::new(StoreId([1; 16]), Key::take(&mut [2; 32]), Key::take(&mut [3; 32]));
+    let mut state = empty();
     for (n, name) in [(8u8, "shop.example"), (4, "canary-of-a-site")] {
         let mut tree = Tree::new(SITE_DEPTH, Key::take(&mut [n; 32]));
-        tree.puncture(n.into());
+        tree.puncture(&[n.into()], &mut Editing::new(PART_BYTES));
         let key = Key::take(&mut [n + 1; 32]);
-        let site = Site::new(id(name), SiteHandle([n; 16]), 1_700_000_000_000, 30, key, tree);
-        assert!(state.insert(&Arc::new(site)));
+        let handle = SiteHandle([n; 16]);
+        let site = Site::new(id(name), handle, 1_700_000_000_000, 30, key, tree.clone());
+        assert!(state.insert(Record::new(Arc::new(site), tree)));
     }
     state.time.puncture_through(20_000);
     state.first_day = 20_001;
     state.log = state.log.after(b"the one before", [1; 32]).after(b"a statement", [2; 32]);
-    state.erased.extend([[0x41; 16], [0x42; 16]]);
+    Arc::make_mut(&mut state.erased).extend([[0x41; 16], [0x42; 16]]);
     for n in [0x51, 0x52] {
         let hold = hold(n);
-        state.holds.insert(hold.id, Arc::new(hold));
+        Arc::make_mut(&mut state.holds).insert(hold.id, Arc::new(hold));
     }
     state
 }
@@ -48,18 +59,46 @@ fn data_key() -> DataKey {
 
 fn file(state: &State) -> Vec<u8> {
     let wrapped = Wrapped { version: 3, bytes: vec![0x77; 60] };
-    encode(state, ProviderKind::KeyFile, &wrapped, &data_key(), &[6; 12]).unwrap()
+    encode(state, ProviderKind::KeyFile, &wrapped, &data_key(), &[6; 12], &mut no_parts()).unwrap()
 }
 
 fn open(bytes: &[u8]) -> Result<State> {
     let outer = Outer::parse(NAME, bytes)?;
     outer.provider(NAME)?;
-    outer.open(NAME, bytes, &data_key())
+    let text = outer.open(NAME, bytes, &data_key())?;
+    let read = outer.read(NAME, &text, &mut Loader::new(&mut NoParts, None), PART_BYTES);
+    read.map_err(|unread| match unread {
+        Unread::Body(e) | Unread::Part(e) => e,
+    })
+}
+
+/// For states that are in no parts.
+struct NoParts;
+
+impl Parts for NoParts {
+    fn read(
+        &mut self,
+        part: &Part,
+        _: &crate::keyring::part::Stand,
+    ) -> Result<(zeroize::Zeroizing<Vec<u8>>, String)> {
+        Err(Error::corrupt(&part.id.to_string(), 0, Damage::Missing))
+    }
+}
+
+fn no_parts() -> Sealer<'static> {
+    Sealer::new(&crate::env::RealRandom, StoreId([1; 16]))
+}
+
+fn decode(bytes: &[u8]) -> Result<State, &'static str> {
+    State::decode(bytes, &mut Loader::new(&mut NoParts, None), PART_BYTES).map_err(|e| match e {
+        Failed::Malformed(m) => m.0,
+        Failed::Part(_) => "a part",
+    })
 }
 
 fn plain(state: &State) -> Vec<u8> {
     let mut out = Vec::new();
-    state.encode(&mut out);
+    state.encode(&mut out, &mut no_parts()).unwrap();
     assert!(out.len() <= state.encoded_bytes_max());
     out
 }
@@ -187,24 +226,26 @@ fn a_hand_that_mends_the_checksums_is_found() {
 #[test]
 fn a_body_that_breaks_a_rule_is_refused() {
     let good = plain(&state());
-    assert!(State::decode(&good).is_ok());
+    assert!(decode(&good).is_ok());
     for len in 0..good.len() {
-        assert!(State::decode(&good[..len]).is_err());
+        assert!(decode(&good[..len]).is_err());
     }
-    assert!(State::decode(&[&good[..], &[0]].concat()).is_err());
+    assert!(decode(&[&good[..], &[0]].concat()).is_err());
     let one = |name: &str, handle: u8, days: u32| {
         let tree = Tree::new(SITE_DEPTH, Key::take(&mut [1; 32]));
         let key = Key::take(&mut [1; 32]);
         let mut out = Vec::new();
-        Site::new(id(name), SiteHandle([handle; 16]), 0, days, key, tree).encode(&mut out);
+        let site = Site::new(id(name), SiteHandle([handle; 16]), 0, days, key, tree.clone());
+        let record = [Record::new(Arc::new(site), tree)];
+        Record::encode_items(Place::ROOT, &record, &mut out, &mut no_parts()).unwrap();
+        out.remove(0);
         out
     };
-    let empty = State::new(StoreId([1; 16]), Key::take(&mut [2; 32]), Key::take(&mut [3; 32]));
-    let head = plain(&empty);
+    let head = plain(&empty());
     let with = |sites: &[Vec<u8>]| {
         let count = [sites.len() as u8];
         let bytes = [&head[..head.len() - 1], &count, &sites.concat()].concat();
-        State::decode(&bytes).map(|_| ()).map_err(|m| m.0)
+        decode(&bytes).map(|_| ())
     };
     assert_eq!(with(&[one("a", 1, 1), one("b", 2, 36_500)]), Ok(()));
     assert_eq!(with(&[one("a", 2, 1), one("b", 1, 1)]), Err("site order"));
@@ -213,19 +254,20 @@ fn a_body_that_breaks_a_rule_is_refused() {
     assert_eq!(with(&[one("a", 1, 0)]), Err("retention class of a site"));
     assert_eq!(with(&[one("a", 1, 36_501)]), Err("retention class of a site"));
     let holds = |ids: &[u8]| {
-        let mut state = State::decode(&head).unwrap();
-        state.holds = ids.iter().map(|n| (HoldId([*n; 16]), Arc::new(hold(*n)))).collect();
+        let mut state = decode(&head).unwrap();
+        let holds = ids.iter().map(|n| (HoldId([*n; 16]), Arc::new(hold(*n))));
+        state.holds = Arc::new(holds.collect());
         plain(&state)
     };
-    let (good, at) = (holds(&[1, 2]), head.len() - 1);
-    assert!(State::decode(&good).is_ok());
+    let (good, at) = (holds(&[1, 2]), head.len() - 2);
+    assert!(decode(&good).is_ok());
     let mut swapped = good.clone();
     swapped[at..at + 16].fill(3);
-    assert_eq!(State::decode(&swapped).err().unwrap().0, "order of holds");
+    assert_eq!(decode(&swapped).err().unwrap(), "order of holds");
     let mut long = good.clone();
     // The reason of the first hold ends before the second; its length is made longer than any may be.
     long[at + 120..at + 122].copy_from_slice(&[0x81, 0x08]);
-    assert_eq!(State::decode(&long).err().unwrap().0, "reason of a hold");
+    assert_eq!(decode(&long).err().unwrap(), "reason of a hold");
     let mut slash = one("a", 1, 1);
     slash[17] = b'/';
     assert_eq!(with(&[slash]), Err("site id"));
@@ -234,17 +276,24 @@ fn a_body_that_breaks_a_rule_is_refused() {
 proptest::proptest! {
     #[test]
     fn any_plaintext_is_a_state_or_refused(bytes: Vec<u8>, at: proptest::sample::Index, byte: u8) {
-        let _ = State::decode(&bytes);
+        let _ = decode(&bytes);
         let mut changed = plain(&state());
         let at = at.index(changed.len());
         changed[at] = byte;
-        let _ = State::decode(&changed).map(|s| plain(&s));
+        let _ = decode(&changed).map(|s| plain(&s));
     }
 }
 
 #[test]
 fn a_wrapped_key_that_is_too_long_is_not_written() {
     let wrapped = Wrapped { version: 1, bytes: vec![0; 4_097] };
-    let e = error(encode(&state(), ProviderKind::KeyFile, &wrapped, &data_key(), &[6; 12]));
+    let e = error(encode(
+        &state(),
+        ProviderKind::KeyFile,
+        &wrapped,
+        &data_key(),
+        &[6; 12],
+        &mut no_parts(),
+    ));
     assert!(matches!(e, Error::Input(InputError::Option { .. })));
 }

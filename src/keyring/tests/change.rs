@@ -190,7 +190,7 @@ fn days_expire_once_and_the_tree_stays_small() {
 fn a_version_that_could_not_be_destroyed_is_told_and_tried_again() {
     let setup = Setup::new();
     let provider = stubborn(&setup);
-    let keyring = Keyring::create(&setup.env, &setup.mirrors, provider.clone()).unwrap();
+    let keyring = create(&setup.env, &setup.mirrors, provider.clone()).unwrap();
     provider.fails.store(true, Ordering::Relaxed);
     let published = keyring.rotate().unwrap();
     assert!(!published.is_final());
@@ -220,7 +220,7 @@ fn a_passphrase_says_that_older_copies_still_open() {
     let setup = Setup::new();
     let light = crate::keyring::passphrase::LIGHT;
     let provider = Arc::new(Passphrase::with_cost(&setup.env, "secret", light).unwrap());
-    let keyring = Keyring::create(&setup.env, &setup.mirrors, provider.clone()).unwrap();
+    let keyring = create(&setup.env, &setup.mirrors, provider.clone()).unwrap();
     let old = setup.bytes(0);
     let published = keyring.rotate().unwrap();
     assert!(!published.is_final());
@@ -232,7 +232,7 @@ fn a_passphrase_says_that_older_copies_still_open() {
     for mirror in [0, 1] {
         setup.put(mirror, &old);
     }
-    let reader = Keyring::open(&setup.env, &setup.mirrors, provider, true).unwrap();
+    let reader = open(&setup.env, &setup.mirrors, provider, true).unwrap();
     assert_eq!(reader.generation(), 1);
 }
 
@@ -274,7 +274,7 @@ fn a_mirror_that_is_added_is_a_mirror_from_then_on() {
     assert!(keyring.add_mirror(&third).unwrap().is_final());
     keyring.add_site(id("shop"), 30, 5).unwrap();
     assert_eq!(fs::read(&third).unwrap(), setup.bytes(0));
-    let alone = Keyring::open(&setup.env, &[third], setup.provider(), true).unwrap();
+    let alone = open(&setup.env, &[third], setup.provider(), true).unwrap();
     assert_eq!(names(&alone), ["shop"]);
 }
 

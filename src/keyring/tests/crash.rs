@@ -1,7 +1,7 @@
 //! Crashes and failing disks at every step of publishing, with the key file on the same disk, and a thief who keeps every
 //! version of every file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::env::sim::{Fault, SimClock, SimDisk, Survival, When};
@@ -9,13 +9,19 @@ use crate::env::sim::{Fault, SimClock, SimDisk, Survival, When};
 const KEY: &str = "/keys/key";
 const MIRRORS: [&str; 2] = ["/a/keyring", "/b/keyring"];
 /// Places in the tree of the site: one that a change removes, and one that the next removes.
-const FIRST: u64 = 7;
-const SECOND: u64 = 8;
+const FIRST: u64 = 0x7d3c_1a5e_90b2_44f7;
+const SECOND: u64 = 0x7d91_66e0_0c3b_8a15;
+/// Multiples of it are spread over all places.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Sizes at which the keyring is all in one file, and at which it has parts of both kinds.
+const IN_ONE: usize = PART_BYTES;
+const IN_PARTS: usize = 4_096;
 
-/// Every version of every mirror and of what stands beside it, and of the key file.
+/// Every version of every mirror, of its parts and of what stands beside it, and of the key file.
 #[derive(Default, Clone)]
 struct Loot {
     copies: BTreeSet<Vec<u8>>,
+    parts: BTreeMap<PathBuf, Vec<u8>>,
     keys: BTreeSet<Vec<u8>>,
 }
 
@@ -24,6 +30,15 @@ impl Loot {
         for mirror in MIRRORS {
             for name in [mirror.to_owned(), format!("{mirror}.new")] {
                 self.copies.extend(disk.file_bytes(name).ok());
+            }
+        }
+        let parts = disk.paths().into_iter().filter(|path| is_part(path));
+        for path in parts.filter(|path| path.starts_with("/a")) {
+            let Ok(bytes) = disk.file_bytes(&path) else { continue };
+            let known = self.parts.entry(path).or_default();
+            // As they were when they were whole.
+            if bytes.len() >= known.len() {
+                *known = bytes;
             }
         }
         self.keys.extend(disk.file_bytes(KEY).ok());
@@ -35,6 +50,11 @@ struct World {
     disk: SimDisk,
     clock: SimClock,
     loot: Arc<Mutex<Loot>>,
+    part_bytes: usize,
+}
+
+fn is_part(path: &Path) -> bool {
+    path.parent().is_some_and(|dir| dir.extension().is_some_and(|end| end == "parts"))
 }
 
 fn mirrors() -> Vec<PathBuf> {
@@ -42,13 +62,25 @@ fn mirrors() -> Vec<PathBuf> {
 }
 
 impl World {
-    /// A keyring with one site, in its second generation.
-    fn new() -> Self {
+    /// A keyring in its second generation: with one site, or with so many and with so much erased that it has parts.
+    fn new(part_bytes: usize) -> Self {
         let (env, disk, clock) = crate::env::sim::env(1);
-        let world = Self { disk, clock, loot: Arc::default() };
+        let world = Self { disk, clock, loot: Arc::default(), part_bytes };
         world.watch();
         let key = Arc::new(KeyFile::create(&env, KEY).unwrap());
-        Keyring::create(&env, &mirrors(), key).unwrap().add_site(id("shop"), 30, 5).unwrap();
+        let keyring = Keyring::create(&env, &mirrors(), key, part_bytes).unwrap();
+        let (sites, erased) = if part_bytes == IN_ONE { (0, 0) } else { (30, 12) };
+        let fill = |next: &mut Next<'_>| {
+            let shop = next.add_site(id("shop"), 30, 5)?;
+            for n in 0..sites {
+                next.add_site(id(&format!("s-{n}")), 30, 5)?;
+            }
+            let places: Vec<u64> = (1..=erased).map(|n: u64| n.wrapping_mul(GOLDEN)).collect();
+            Ok(next.puncture(&shop.handle(), &places))
+        };
+        keyring.change(fill).unwrap();
+        let parts = world.disk.paths().iter().filter(|path| is_part(path)).count();
+        assert_eq!(parts > 10, part_bytes == IN_PARTS, "{parts}");
         world
     }
 
@@ -57,7 +89,7 @@ impl World {
     fn crash(&self, survival: Survival) -> Self {
         let disk = self.disk.crash_image(survival);
         let loot = Arc::new(Mutex::new(self.loot.lock().clone()));
-        let world = Self { disk, clock: self.clock.clone(), loot };
+        let world = Self { disk, clock: self.clock.clone(), loot, part_bytes: self.part_bytes };
         world.watch();
         world
     }
@@ -71,7 +103,7 @@ impl World {
     fn open(&self, seed: u64, read_only: bool) -> Result<Keyring> {
         let env = self.disk.env(&self.clock, seed);
         let key = Arc::new(KeyFile::open(&env, KEY)?);
-        Keyring::open(&env, &mirrors(), key, read_only)
+        Keyring::open(&env, &mirrors(), key, read_only, self.part_bytes)
     }
 
     /// Asserts that it is the generation before or after the first change, whole; whether it is the one after.
@@ -94,6 +126,9 @@ impl World {
             let disk = SimDisk::new();
             disk.write_file(KEY, key).unwrap();
             disk.write_file(MIRRORS[0], copy).unwrap();
+            for (path, bytes) in &loot.parts {
+                disk.write_file(path, bytes).unwrap();
+            }
             Self { disk, ..self.clone() }.open(99, true).is_ok()
         };
         loot.copies.iter().filter(|copy| **copy != current).filter(opens).count()
@@ -107,6 +142,21 @@ impl World {
             assert_eq!(disk.file_bytes(MIRRORS[0]).unwrap(), disk.file_bytes(MIRRORS[1]).unwrap());
             assert_eq!(self.opened_by(&disk.file_bytes(KEY).unwrap()), 0);
         }
+        // And every part of it is in both mirrors, and no other.
+        let parts = |of: &str| -> BTreeMap<PathBuf, Vec<u8>> {
+            let there = self.disk.paths().into_iter().filter(|path| is_part(path));
+            let there = there.filter(|path| path.starts_with(of));
+            there
+                .map(|p| (p.file_name().unwrap().into(), self.disk.file_bytes(&p).unwrap()))
+                .collect()
+        };
+        let named: BTreeSet<PathBuf> = {
+            let keyring = self.open(98, true).unwrap();
+            let live = keyring.live.read();
+            live.parts().map(|id| PathBuf::from(id.to_string())).collect()
+        };
+        assert_eq!(parts("/a").into_keys().collect::<BTreeSet<_>>(), named);
+        assert_eq!(parts("/a"), parts("/b"));
     }
 }
 
@@ -120,8 +170,8 @@ fn erase(keyring: &Keyring, place: u64) -> Result<Published> {
 }
 
 /// How many operations a change makes.
-fn operations_of_a_change() -> (u64, u64) {
-    let world = World::new();
+fn operations_of_a_change(part_bytes: usize) -> (u64, u64) {
+    let world = World::new(part_bytes);
     let keyring = world.open(2, false).unwrap();
     let from = world.disk.operations();
     assert!(erase(&keyring, FIRST).unwrap().is_final());
@@ -131,7 +181,13 @@ fn operations_of_a_change() -> (u64, u64) {
 
 #[test]
 fn the_thief_can_open_older_copies_with_older_key_files() {
-    let world = World::new();
+    for part_bytes in [IN_ONE, IN_PARTS] {
+        older_copies_open_with_older_key_files(part_bytes);
+    }
+}
+
+fn older_copies_open_with_older_key_files(part_bytes: usize) {
+    let world = World::new(part_bytes);
     erase(&world.open(2, false).unwrap(), FIRST).unwrap();
     world.nothing_older_opens();
     // Were this not so, the other tests here would show nothing.
@@ -142,12 +198,21 @@ fn the_thief_can_open_older_copies_with_older_key_files() {
 
 #[test]
 fn a_crash_at_any_operation_leaves_the_old_or_the_new_generation_whole() {
-    let (from, to) = operations_of_a_change();
+    crash_at_any_operation(IN_ONE);
+}
+
+#[test]
+fn a_crash_at_any_operation_leaves_the_old_or_the_new_generation_in_parts_whole() {
+    crash_at_any_operation(IN_PARTS);
+}
+
+fn crash_at_any_operation(part_bytes: usize) {
+    let (from, to) = operations_of_a_change(part_bytes);
     assert!(to - from > 12);
     let (mut old, mut new) = (0, 0);
     for at in from..=to {
         for bytes in [0, 64] {
-            let world = World::new();
+            let world = World::new(part_bytes);
             let keyring = world.open(2, false).unwrap();
             world.disk.crash_within(at, bytes);
             let done = erase(&keyring, FIRST).is_ok_and(|published| published.is_final());
@@ -170,9 +235,18 @@ fn a_crash_at_any_operation_leaves_the_old_or_the_new_generation_whole() {
 
 #[test]
 fn a_crash_while_a_crash_is_mended_does_no_more_harm() {
-    let (from, to) = operations_of_a_change();
+    crash_while_a_crash_is_mended(IN_ONE);
+}
+
+#[test]
+fn a_crash_while_a_crash_is_mended_does_no_more_harm_to_parts() {
+    crash_while_a_crash_is_mended(IN_PARTS);
+}
+
+fn crash_while_a_crash_is_mended(part_bytes: usize) {
+    let (from, to) = operations_of_a_change(part_bytes);
     for at in from..=to {
-        let world = World::new();
+        let world = World::new(part_bytes);
         let keyring = world.open(2, false).unwrap();
         world.disk.crash_at(at);
         let _ = erase(&keyring, FIRST);
@@ -195,11 +269,20 @@ fn a_crash_while_a_crash_is_mended_does_no_more_harm() {
 
 #[test]
 fn a_failing_or_full_disk_at_any_operation_leaves_a_generation_whole() {
-    let (from, to) = operations_of_a_change();
+    failing_or_full_disk(IN_ONE);
+}
+
+#[test]
+fn a_failing_or_full_disk_at_any_operation_leaves_a_generation_in_parts_whole() {
+    failing_or_full_disk(IN_PARTS);
+}
+
+fn failing_or_full_disk(part_bytes: usize) {
+    let (from, to) = operations_of_a_change(part_bytes);
     for at in from..to {
         for fault in [Fault::Io, Fault::Full] {
             for when in [When::Once(at), When::From(at)] {
-                let world = World::new();
+                let world = World::new(part_bytes);
                 let keyring = world.open(2, false).unwrap();
                 world.disk.fail(when, fault);
                 let result = erase(&keyring, FIRST);
@@ -228,10 +311,10 @@ fn a_failing_or_full_disk_at_any_operation_leaves_a_generation_whole() {
 fn a_crash_while_a_keyring_is_made_leaves_one_or_none() {
     for at in 0.. {
         let (env, disk, clock) = crate::env::sim::env(1);
-        let world = World { disk, clock, loot: Arc::default() };
+        let world = World { disk, clock, loot: Arc::default(), part_bytes: IN_ONE };
         let key = Arc::new(KeyFile::create(&env, KEY).unwrap());
         world.disk.crash_at(world.disk.operations() + at);
-        let made = Keyring::create(&env, &mirrors(), key);
+        let made = Keyring::create(&env, &mirrors(), key, IN_ONE);
         for survival in [Survival::Nothing, Survival::Everything, Survival::Random(at)] {
             let after = world.crash(survival);
             match after.open(2, false) {
@@ -240,7 +323,7 @@ fn a_crash_while_a_keyring_is_made_leaves_one_or_none() {
                     assert!(made.is_err() && matches!(e, Error::Io { .. }), "{e}");
                     let env = after.disk.env(&after.clock, 3);
                     let key = Arc::new(KeyFile::open(&env, KEY).unwrap());
-                    Keyring::create(&env, &mirrors(), key).unwrap();
+                    Keyring::create(&env, &mirrors(), key, IN_ONE).unwrap();
                 }
             }
         }
@@ -248,5 +331,34 @@ fn a_crash_while_a_keyring_is_made_leaves_one_or_none() {
             assert!(at > 10);
             break;
         }
+    }
+}
+
+/// All mirrors were renamed, and the process was killed before it could make that durable. The next one found the new generation
+/// everywhere, destroyed the key of the old one, and lost its power: the mirrors were old again, and dead. With one mirror
+/// this had always been possible.
+#[test]
+fn what_a_killed_process_put_in_place_is_durable_before_older_keys_end() {
+    for (count, part_bytes) in [(1, IN_ONE), (2, IN_ONE), (2, IN_PARTS)] {
+        let world = World::new(part_bytes);
+        let paths = mirrors()[..count].to_vec();
+        let open = move |disk: &SimDisk, clock: &SimClock, seed| {
+            let env = disk.env(clock, seed);
+            let key = Arc::new(KeyFile::open(&env, KEY).unwrap());
+            Keyring::open(&env, &paths, key, false, part_bytes).unwrap()
+        };
+        let keyring = open(&world.disk, &world.clock, 2);
+        let seen = Arc::new(Mutex::new(BTreeSet::new()));
+        let (clock, into, look) = (world.clock.clone(), Arc::clone(&seen), open.clone());
+        world.disk.on_operation(move |disk, _| {
+            let killed = disk.kill_image();
+            let found = look(&killed, &clock, 3).generation();
+            let cut = killed.crash_image(Survival::Nothing);
+            assert_eq!(look(&cut, &clock, 4).generation(), found, "it was shown once");
+            into.lock().insert(found);
+        });
+        erase(&keyring, FIRST).unwrap();
+        erase(&keyring, SECOND).unwrap();
+        assert!(seen.lock().len() >= 3, "{count}");
     }
 }

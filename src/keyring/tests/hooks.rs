@@ -3,6 +3,13 @@
 use super::*;
 use crate::crypto::Suite;
 
+impl Next<'_> {
+    /// The handle of a site in the generation that is being made.
+    pub(crate) fn state_site(&self, id: &SiteId) -> Option<SiteHandle> {
+        self.state.site(id).map(|site| site.handle())
+    }
+}
+
 impl Keyring {
     /// Makes a generation that differs in nothing but the keys that seal it.
     pub(crate) fn rotate(&self) -> Result<Published> {

@@ -88,7 +88,7 @@ fn stores_that_share_a_key_file_do_not_touch_each_others_versions() {
     let setup = Setup::new();
     let mirrors = vec![setup.dir.path("other/keyring")];
     let one = setup.create();
-    let other = Keyring::create(&setup.env, &mirrors, setup.provider()).unwrap();
+    let other = create(&setup.env, &mirrors, setup.provider()).unwrap();
     std::thread::scope(|scope| {
         for (keyring, name) in [(&one, "a"), (&other, "b")] {
             scope.spawn(move || {
@@ -102,7 +102,7 @@ fn stores_that_share_a_key_file_do_not_touch_each_others_versions() {
         assert!(keyring.status().unwrap().undestroyed.is_empty());
     }
     assert_eq!(setup.open().unwrap().sites().len(), 10);
-    let other = Keyring::open(&setup.env, &mirrors, setup.provider(), false).unwrap();
+    let other = open(&setup.env, &mirrors, setup.provider(), false).unwrap();
     assert_eq!(other.sites().len(), 10);
     assert_eq!(setup.provider().versions(&one.store_id()).unwrap().len(), 1);
 }

@@ -9,6 +9,7 @@ mod derivation;
 mod hooks;
 mod key_file;
 mod mirrors;
+mod parts;
 mod providers;
 mod sites;
 
@@ -41,6 +42,19 @@ impl Drop for Dir {
     }
 }
 
+fn create(env: &Env, at: &[PathBuf], provider: Arc<dyn KeyProvider>) -> Result<Keyring> {
+    Keyring::create(env, at, provider, PART_BYTES)
+}
+
+fn open(
+    env: &Env,
+    at: &[PathBuf],
+    provider: Arc<dyn KeyProvider>,
+    read_only: bool,
+) -> Result<Keyring> {
+    Keyring::open(env, at, provider, read_only, PART_BYTES)
+}
+
 /// A keyring in two mirrors, and its key file.
 struct Setup {
     env: Env,
@@ -62,15 +76,15 @@ impl Setup {
     }
 
     fn create(&self) -> Keyring {
-        Keyring::create(&self.env, &self.mirrors, self.provider()).unwrap()
+        create(&self.env, &self.mirrors, self.provider()).unwrap()
     }
 
     fn open(&self) -> Result<Keyring> {
-        Keyring::open(&self.env, &self.mirrors, self.provider(), false)
+        open(&self.env, &self.mirrors, self.provider(), false)
     }
 
     fn read(&self) -> Result<Keyring> {
-        Keyring::open(&self.env, &self.mirrors, self.provider(), true)
+        open(&self.env, &self.mirrors, self.provider(), true)
     }
 
     fn bytes(&self, mirror: usize) -> Vec<u8> {

@@ -6,6 +6,7 @@ use reelvault::{Cursor, Error, Kind, Query, SessionId, SessionInfo, Site};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure, Run};
+use crate::when::When;
 use crate::{human, interrupt, output};
 
 /// Sessions looked at in one go.
@@ -103,6 +104,14 @@ pub(crate) fn for_each(
 pub(crate) enum Next {
     Go,
     Stop,
+}
+
+/// Finds a session by its id and when it started, if that is told: then the id must be whole, and what has expired is told so.
+pub(crate) fn find_at(site: &Site, id: &str, start: Option<When>) -> Run<SessionInfo> {
+    match start {
+        Some(start) => Ok(site.session_at(&SessionId::new(id)?, start.point()?)?),
+        None => find(site, id),
+    }
 }
 
 /// Finds a session by its id, or by the beginning of it. A chat begins like the replay it belongs to, so the

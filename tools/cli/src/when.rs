@@ -43,14 +43,7 @@ impl Window {
         if let Some(span) = self.last {
             return Ok((now_ms().saturating_sub(span), u64::MAX));
         }
-        let resolve = |when: Option<When>, default| match when {
-            None => Ok(default),
-            Some(When::At(ms)) => Ok(ms),
-            Some(When::Ago(ms)) => Ok(now_ms().saturating_sub(ms)),
-            Some(When::Into(_)) => {
-                Err(Failure::usage("an offset such as +30s only makes sense within a session", ""))
-            }
-        };
+        let resolve = |when: Option<When>, default| when.map_or(Ok(default), When::point);
         Ok((resolve(self.from, 0)?, resolve(self.to, u64::MAX)?))
     }
 }
@@ -61,6 +54,17 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 impl When {
+    /// The time in Unix milliseconds, where no session is that it could be an offset into.
+    pub(crate) fn point(self) -> Run<u64> {
+        match self {
+            Self::At(ms) => Ok(ms),
+            Self::Ago(ms) => Ok(now_ms().saturating_sub(ms)),
+            Self::Into(_) => {
+                Err(Failure::usage("an offset such as +30s only makes sense within a session", ""))
+            }
+        }
+    }
+
     /// The time in Unix milliseconds, within a session that begins at `start_ms`.
     pub(crate) fn within(self, start_ms: u64) -> u64 {
         match self {

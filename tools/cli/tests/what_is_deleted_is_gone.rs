@@ -203,6 +203,30 @@ fn a_hold_that_is_released_leaves_the_session_to_its_retention() {
 }
 
 #[test]
+fn who_knows_when_a_session_started_is_told_that_it_has_expired() {
+    let place = some(1);
+    let (_, shown) = place.json(&["show", "shop", &id(0)]);
+    let start = shown["session"]["start_ms"].to_string();
+    let (code, same) = place.json(&["show", "shop", &id(0), "--start", &start]);
+    assert_eq!((code, same), (0, shown));
+    let replay = |more: &[&str]| place.run(&[&["replay", "shop", &id(0)][..], more].concat());
+    let whole = replay(&[]);
+    assert_eq!((whole.code, replay(&["--start", &start]).out), (0, whole.out.clone()));
+    assert_eq!(replay(&["--start", &start, "--from", "+0s"]).out, whole.out);
+    assert_eq!(replay(&["--start", "2020-01-01"]).code, 1, "no day has passed in this store");
+    assert_eq!(replay(&["--start", "+3s"]).code, 2);
+    assert_eq!(place.run(&["replay", "shop", SECRET, "--start", &start]).code, 1, "ids are whole");
+    assert_eq!(place.json(&["retention", "--now", "+100d"]).0, 0);
+    assert_eq!(replay(&[]).code, 1);
+    for command in ["replay", "show"] {
+        let expired = place.run(&[command, "shop", &id(0), "--start", &start]);
+        assert_eq!((expired.code, expired.out.as_str()), (15, ""));
+        assert!(expired.err.contains("expired"), "{}", expired.err);
+    }
+    assert_eq!(replay(&["--start", "2020-01-01"]).code, 15, "of that day nothing is kept");
+}
+
+#[test]
 fn a_dry_run_of_retention_deletes_nothing() {
     let place = some(2);
     let (code, dry) = place.json(&["retention", "--dry-run", "--now", "+100d"]);

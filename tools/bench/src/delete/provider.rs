@@ -1,21 +1,30 @@
 //! A key file that tells how long its keyring waited for it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use reelvault::env::Env;
+use reelvault::env::{Counted, Counts, Env};
 use reelvault::{DataKey, Destruction, KeyFile, KeyProvider, ProviderKind, Result, StoreId};
 
-/// A key file, and the time that was spent in it.
+/// A key file, the time that was spent in it, and what it did to the disk.
 pub(super) struct Timed {
     file: KeyFile,
+    disk: Arc<Counted>,
     ns: AtomicU64,
 }
 
 impl Timed {
     pub(super) fn create(env: &Env, path: &Path) -> Result<Self> {
-        Ok(Self { file: KeyFile::create(env, path)?, ns: AtomicU64::new(0) })
+        let disk = Arc::new(Counted::new(Arc::clone(&env.disk)));
+        let env = Env { disk: Arc::clone(&disk) as _, ..env.clone() };
+        Ok(Self { file: KeyFile::create(&env, path)?, disk, ns: AtomicU64::new(0) })
+    }
+
+    /// What it did to the disk so far.
+    pub(super) fn counts(&self) -> Counts {
+        self.disk.counts()
     }
 
     /// Milliseconds spent in it so far.

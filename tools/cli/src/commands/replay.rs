@@ -15,6 +15,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   reelvault replay shop.example s-5f3a > session.ndjson
   reelvault replay shop.example s-5f3a --from +90s --to +2m | head -1
+  reelvault replay shop.example s-5f3a19 --start 2026-11-22
   reelvault replay shop.example s-5f3a --chunks | zstd > session.chunks.zst
 
 The events come byte for byte as they were recorded, one JSON object a line,
@@ -29,6 +30,10 @@ pub(crate) struct Args {
     /// The session's id, or the beginning of it
     #[arg(value_name = "SESSION")]
     session: String,
+    /// The session of this id that started on the day (UTC) of this time; the id must be whole. Once that day has expired, the
+    /// command ends with 15
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    start: Option<When>,
     /// Begin with the last full snapshot at or before this time, or offset: +30s
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<When>,
@@ -42,7 +47,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
     let site = access::site(&access.read()?, &args.site)?;
-    let info = info::find(&site, &args.session)?;
+    let info = info::find_at(&site, &args.session, args.start)?;
     let from = args.from.map(|when| when.within(info.first_ms));
     let to = args.to.map(|when| when.within(info.first_ms));
     if let (Some(from), Some(to)) = (from, to)
@@ -51,8 +56,8 @@ pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
         return Err(Failure::usage("--from is after --to", ""));
     }
     let mut replay = match from {
-        Some(ms) => site.replay_from(&info.id, ms)?,
-        None => site.replay(&info.id)?,
+        Some(ms) => site.replay_listed_from(&info, ms)?,
+        None => site.replay_listed(&info)?,
     };
     if let Some(ms) = to {
         replay = replay.until(ms);

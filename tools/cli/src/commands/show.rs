@@ -9,10 +9,12 @@ use crate::exit::{Exit, Run};
 use crate::human;
 use crate::info::{self, SessionBody, duration_ms, missing};
 use crate::output::{Out, kind_name};
+use crate::when::When;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   reelvault show shop.example s-5f3a19
+  reelvault show shop.example s-5f3a19 --start 2026-11-22
   reelvault show shop.example s-5f3a19 --json";
 
 /// Snapshots and gaps that are listed one by one.
@@ -26,6 +28,10 @@ pub(crate) struct Args {
     /// The session's id, or the beginning of it
     #[arg(value_name = "SESSION")]
     session: String,
+    /// The session of this id that started on the day (UTC) of this time; the id must be whole. Once that day has expired, the
+    /// command ends with 15
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    start: Option<When>,
 }
 
 #[derive(Serialize)]
@@ -38,7 +44,7 @@ struct Body<'a> {
 
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
     let site = access::site(&access.read()?, &args.site)?;
-    let info = info::find(&site, &args.session)?;
+    let info = info::find_at(&site, &args.session, args.start)?;
     let hold = match info.held {
         true => site.holds()?.into_iter().find(|hold| hold.session == info.id),
         false => None,
