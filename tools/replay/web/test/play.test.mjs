@@ -49,6 +49,22 @@ test('sought to its end, every kind of session shows exactly the text its page e
   }
 });
 
+// rrweb forgets removals that it could not carry out, and plays twice what lies before a mouse move it jumped to: after some seeks these
+// sessions ended with text that stood there twice.
+test('however one jumps about before, the end is as recorded', async () => {
+  for (const [site, id] of [[names.canvasSite, 's-1647ea134d1b0a48'], [names.canvasSite, 's-0eab772eef28a8f6'], [names.site, 's-39291fbc44128efc'], [names.site, 's-d6f1c1a792a44bef']]) {
+    await open(site, id);
+    for (const key of ['7', '3', '5', '6', '2', '9']) {
+      await page.keyboard.press(key);
+      await page.waitForTimeout(120);
+    }
+    await pause();
+    await slider().focus();
+    await page.keyboard.press('End');
+    await until(`${id} ends as recorded`, () => endsAsRecorded(page, site, id));
+  }
+});
+
 test('a seek shows the page of that moment, and going back the one before', async () => {
   const pages = pagesOf(names.site, names.session).filter((p) => p.href.includes('product'));
   const [first, second] = [pages[0], pages.find((p) => p.heading !== pages[0].heading)];
