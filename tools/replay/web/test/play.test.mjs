@@ -105,8 +105,14 @@ test('the list of pages shows every page and jumps to it', async () => {
   await items.nth(pages.length - 1).getByRole('button').click();
   await until('the last page is shown', async () => (await replayText(page)).includes(pages.at(-1).heading));
   assert.equal(await items.nth(pages.length - 1).getByRole('button').getAttribute('aria-current'), 'true');
-  // Two windows of one session are told apart.
-  assert.equal(await page.getByText('window 2').count() > 0, eventsOf(names.site, names.session).some((e) => e.type === 5 && e.data.tag === 'window' && e.data.payload.window === 2));
+});
+
+test('the windows of one session are told apart', async () => {
+  const back = eventsOf(names.site, 's-f71cc1ab20d5d076').find((e) => e.type === 5 && e.data.tag === 'window');
+  await open(names.site, 's-f71cc1ab20d5d076');
+  await pause();
+  await page.getByRole('tabpanel').getByRole('button').filter({ hasText: `window ${back.data.payload.window + 1}` }).click();
+  await until('its page is shown', async () => Math.abs((await seconds()) * 1000 + recorded(names.site, 's-f71cc1ab20d5d076').first_ms - back.timestamp) < 3000);
 });
 
 test('inactivity is skipped, and not when that is turned off', async () => {
@@ -174,6 +180,14 @@ test('a large session is fetched in windows, and a seek fetches only what it nee
   await page.keyboard.press('End');
   await until('its end is shown', () => endsAsRecorded(page, names.site, 's-da174bc36170c00c'));
   const sought = eventRequests('s-whale').slice(before.length);
+  // Its events come in windows that overlap, in any order, and each is played once.
+  for (const key of ['3', '7', '2', '8', '5']) {
+    await page.keyboard.press(key);
+    await page.waitForTimeout(200);
+  }
+  await slider().focus();
+  await page.keyboard.press('End');
+  await until('its end is shown again', () => endsAsRecorded(page, names.site, 's-da174bc36170c00c'));
   const snapshots = pagesOf(names.site, 's-da174bc36170c00c');
   assert.ok(sought.every((q) => Number(q.get('from')) >= snapshots.at(-2).at - 5000), 'the seek begins at the last snapshot');
 });
