@@ -180,16 +180,22 @@ test('a large session is fetched in windows, and a seek fetches only what it nee
   await page.keyboard.press('End');
   await until('its end is shown', () => endsAsRecorded(page, names.site, 's-da174bc36170c00c'));
   const sought = eventRequests('s-whale').slice(before.length);
-  // Its events come in windows that overlap, in any order, and each is played once.
-  for (const key of ['3', '7', '2', '8', '5']) {
-    await page.keyboard.press(key);
-    await page.waitForTimeout(200);
-  }
-  await slider().focus();
-  await page.keyboard.press('End');
-  await until('its end is shown again', () => endsAsRecorded(page, names.site, 's-da174bc36170c00c'));
   const snapshots = pagesOf(names.site, 's-da174bc36170c00c');
   assert.ok(sought.every((q) => Number(q.get('from')) >= snapshots.at(-2).at - 5000), 'the seek begins at the last snapshot');
+});
+
+// A batch of events that arrived in the instant of a seek was played after it, out of order, as if it had been there before.
+test('windows that overlap, sought in any order, play every event once', { skip: REAL && 'needs the sessions of the mock that call themselves large' }, async () => {
+  for (const [site, id] of [[names.canvasSite, 's-e925f3bf1e16c5f1'], [names.site, 's-da174bc36170c00c'], [names.canvasSite, 's-e925f3bf1e16c5f1']]) {
+    await open(site, 's-whale');
+    for (const key of ['4', '3', '7', '2', '8', '5', '6']) {
+      await page.keyboard.press(key);
+      await page.waitForTimeout(90 + 40 * Number(key));
+    }
+    await slider().focus();
+    await page.keyboard.press('End');
+    await until(`${id} ends as recorded`, () => endsAsRecorded(page, site, id));
+  }
 });
 
 test('it plays before everything has arrived', { skip: REAL && 'needs the slow session of the mock' }, async () => {

@@ -210,8 +210,10 @@ export class Playback {
   #give(event: Event) {
     const bound = this.#bound;
     if (!bound || event.timestamp < bound.from) return;
-    const context = bound.replayer.service.state.context;
-    if (event.timestamp >= context.baselineTime) { bound.replayer.addEvent(event as never); return; }
+    const { service } = bound.replayer;
+    const { context } = service.state;
+    // Not by `addEvent`, which adds it a moment later: a seek in between would miss it, and then play it out of order.
+    if (event.timestamp >= context.baselineTime) { service.send({ type: 'ADD_EVENT', payload: { event: event as never } }); return; }
     const at = context.events.findIndex((e) => e.timestamp > event.timestamp);
     context.events.splice(at < 0 ? context.events.length : at, 0, event as never);
   }
