@@ -19,6 +19,9 @@ export class World {
     shop.push({ ...large, id: 's-slow-line', visitor: 'v-slow', slow: true, start_ms: large.start_ms - 120_000 });
     // As if it were too large to load whole: the page must fetch windows of it.
     shop.push({ ...large, id: 's-whale', visitor: 'v-whale', raw_bytes: 480 * 1024 * 1024, start_ms: large.start_ms - 180_000 });
+    // The same with one snapshot only: its windows overlap.
+    const dash = this.sites.get('dash.example');
+    dash.push({ ...dash.find((s) => s.id === 's-e925f3bf1e16c5f1'), id: 's-whale', raw_bytes: 480 * 1024 * 1024 });
     this.many = () => (this.manyMade ??= manySessions(MANY, source));
     this.people = new People([...this.sites.keys(), 'many.example'], links);
     this.audit = [];

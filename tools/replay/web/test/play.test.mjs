@@ -49,6 +49,22 @@ test('sought to its end, every kind of session shows exactly the text its page e
   }
 });
 
+// rrweb forgets removals that it could not carry out, and plays twice what lies before a mouse move it jumped to: after some seeks these
+// sessions ended with text that stood there twice.
+test('however one jumps about before, the end is as recorded', async () => {
+  for (const [site, id] of [[names.canvasSite, 's-1647ea134d1b0a48'], [names.canvasSite, 's-0eab772eef28a8f6'], [names.site, 's-39291fbc44128efc'], [names.site, 's-d6f1c1a792a44bef']]) {
+    await open(site, id);
+    for (const key of ['7', '3', '5', '6', '2', '9']) {
+      await page.keyboard.press(key);
+      await page.waitForTimeout(120);
+    }
+    await pause();
+    await slider().focus();
+    await page.keyboard.press('End');
+    await until(`${id} ends as recorded`, () => endsAsRecorded(page, site, id));
+  }
+});
+
 test('a seek shows the page of that moment, and going back the one before', async () => {
   const pages = pagesOf(names.site, names.session).filter((p) => p.href.includes('product'));
   const [first, second] = [pages[0], pages.find((p) => p.heading !== pages[0].heading)];
@@ -89,8 +105,14 @@ test('the list of pages shows every page and jumps to it', async () => {
   await items.nth(pages.length - 1).getByRole('button').click();
   await until('the last page is shown', async () => (await replayText(page)).includes(pages.at(-1).heading));
   assert.equal(await items.nth(pages.length - 1).getByRole('button').getAttribute('aria-current'), 'true');
-  // Two windows of one session are told apart.
-  assert.equal(await page.getByText('window 2').count() > 0, eventsOf(names.site, names.session).some((e) => e.type === 5 && e.data.tag === 'window' && e.data.payload.window === 2));
+});
+
+test('the windows of one session are told apart', async () => {
+  const back = eventsOf(names.site, 's-f71cc1ab20d5d076').find((e) => e.type === 5 && e.data.tag === 'window');
+  await open(names.site, 's-f71cc1ab20d5d076');
+  await pause();
+  await page.getByRole('tabpanel').getByRole('button').filter({ hasText: `window ${back.data.payload.window + 1}` }).click();
+  await until('its page is shown', async () => Math.abs((await seconds()) * 1000 + recorded(names.site, 's-f71cc1ab20d5d076').first_ms - back.timestamp) < 3000);
 });
 
 test('inactivity is skipped, and not when that is turned off', async () => {
@@ -160,6 +182,20 @@ test('a large session is fetched in windows, and a seek fetches only what it nee
   const sought = eventRequests('s-whale').slice(before.length);
   const snapshots = pagesOf(names.site, 's-da174bc36170c00c');
   assert.ok(sought.every((q) => Number(q.get('from')) >= snapshots.at(-2).at - 5000), 'the seek begins at the last snapshot');
+});
+
+// A batch of events that arrived in the instant of a seek was played after it, out of order, as if it had been there before.
+test('windows that overlap, sought in any order, play every event once', { skip: REAL && 'needs the sessions of the mock that call themselves large' }, async () => {
+  for (const [site, id] of [[names.canvasSite, 's-e925f3bf1e16c5f1'], [names.site, 's-da174bc36170c00c'], [names.canvasSite, 's-e925f3bf1e16c5f1']]) {
+    await open(site, 's-whale');
+    for (const key of ['4', '3', '7', '2', '8', '5', '6']) {
+      await page.keyboard.press(key);
+      await page.waitForTimeout(90 + 40 * Number(key));
+    }
+    await slider().focus();
+    await page.keyboard.press('End');
+    await until(`${id} ends as recorded`, () => endsAsRecorded(page, site, id));
+  }
 });
 
 test('it plays before everything has arrived', { skip: REAL && 'needs the slow session of the mock' }, async () => {

@@ -44,6 +44,13 @@ test('what was let go can be fetched again, and counts once', () => {
   expect([...s.activity.visitor].reduce((a, b) => a + b)).toBe(3);
 });
 
+test('removals stay, though the player takes out those it could not carry out', () => {
+  const e = store().add(line(1, 3, { source: 0, adds: [], texts: [], attributes: [], removes: [{ id: 7, parentId: 1 }] }))!;
+  const data = e.data as { removes: unknown[] };
+  data.removes = [];
+  expect(data.removes).toEqual([{ id: 7, parentId: 1 }]);
+});
+
 test('pages and the windows they were in are noted', () => {
   const s = store();
   s.add(line(1, 4, { href: 'http://a/', width: 10, height: 10 }));

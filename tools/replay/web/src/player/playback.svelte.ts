@@ -15,8 +15,18 @@ const REDRAW_MS = 150;
 const SKIP_GAIN_MS = 1_500;
 
 interface Load { span: Span; reached: number; abort: AbortController }
-// `from` to `to` is what the replayer has without a hole.
-interface Bound { replayer: Replayer; canvas: CanvasPictures; from: number; to: number }
+// The replayer has every event of the store from `from` on, also those behind a hole.
+interface Bound { replayer: Replayer; canvas: CanvasPictures; from: number }
+
+// After a jump whose last event was a mouse move, rrweb takes the time of the move's first position for how far it has played, and would
+// play again, twice, what lies between. What is past has been played: say so.
+function settleMouse(replayer: Replayer) {
+  const context = replayer.service.state.context;
+  const last = context.lastPlayedEvent as Event | null;
+  const source = (last?.data as { source?: unknown } | undefined)?.source;
+  if (last?.type !== 3 || source !== 1 || last.timestamp > context.baselineTime + replayer.timer.timeOffset) return;
+  context.lastPlayedEvent = { type: 5, timestamp: last.timestamp, data: { tag: 'reelvault past', payload: {} } } as never;
+}
 
 // rrweb counts from its first event.
 const base = (replayer: Replayer) => replayer.service.state.context.events[0]!.timestamp;
@@ -145,9 +155,11 @@ export class Playback {
     this.waiting = false;
     this.time = Math.max(this.time, t);
     const known = this.#bound;
-    if (!known || t < known.from || t > known.to) this.#bind(span);
+    if (!known || t < known.from || known.from < span.from) this.#bind(span);
     const { replayer, canvas } = this.#bound!;
-    const offset = from - base(replayer);
+    // What happens at the moment itself belongs to it; rrweb plays only what lies before.
+    const offset = from - base(replayer) + (this.playing ? 0 : 1);
+    settleMouse(replayer);
     try {
       if (this.playing) replayer.play(offset);
       else replayer.pause(offset);
@@ -161,7 +173,7 @@ export class Playback {
 
   #bind(span: Span) {
     const old = this.#bound;
-    const events = this.store.within(span);
+    const events = this.store.within({ from: span.from, to: Infinity });
     // A mark at the end: the length is known before the events are, and playing goes on through a rest.
     const mark: Event = { type: 5, timestamp: this.end, data: { tag: 'reelvault end', payload: {} } };
     const canvas = new CanvasPictures();
@@ -172,7 +184,7 @@ export class Playback {
     replayer.iframe.title = 'The recorded page';
     replayer.iframe.tabIndex = -1;
     this.#followSize(replayer);
-    this.#bound = { replayer, canvas, from: span.from, to: span.to };
+    this.#bound = { replayer, canvas, from: span.from };
     old?.replayer.destroy();
   }
 
@@ -198,8 +210,10 @@ export class Playback {
   #give(event: Event) {
     const bound = this.#bound;
     if (!bound || event.timestamp < bound.from) return;
-    const context = bound.replayer.service.state.context;
-    if (event.timestamp >= context.baselineTime) { bound.replayer.addEvent(event as never); return; }
+    const { service } = bound.replayer;
+    const { context } = service.state;
+    // Not by `addEvent`, which adds it a moment later: a seek in between would miss it, and then play it out of order.
+    if (event.timestamp >= context.baselineTime) { service.send({ type: 'ADD_EVENT', payload: { event: event as never } }); return; }
     const at = context.events.findIndex((e) => e.timestamp > event.timestamp);
     context.events.splice(at < 0 ? context.events.length : at, 0, event as never);
   }
@@ -246,13 +260,11 @@ export class Playback {
           load.reached = Math.min(load.span.to, Math.max(load.reached, event.timestamp));
           this.#give(event);
         }
-        this.#extend(load.span.from, load.reached);
         this.#arrived();
       });
       if (!current()) return;
       this.#load = null;
       this.store.cover(load.span);
-      this.#extend(load.span.from, load.span.to);
       this.#arrived();
       this.#more();
     } catch (error) {
@@ -261,11 +273,6 @@ export class Playback {
       this.store.cover({ from: load.span.from, to: load.reached - 1000 });
       this.problem = asProblem(error);
     }
-  }
-
-  #extend(from: number, to: number) {
-    const bound = this.#bound;
-    if (bound && from <= bound.to + 1) bound.to = Math.max(bound.to, to);
   }
 
   #arrived() {
@@ -315,8 +322,6 @@ export class Playback {
     if (t >= this.end) { this.#finish(); return; }
     const span = covering(this.loaded(), t);
     if (!span || (t >= span.to && span.to < this.end)) { this.#stall(Math.round(t)); return; }
-    // The replayer lacks what had arrived before, behind a hole that is closed now.
-    if (t > this.#bound.to) { this.#apply(t); return; }
     if (this.skip) this.#skipRest(t, span);
     this.#more();
   };

@@ -22,6 +22,12 @@ export function fingerprint(line: string): string {
   return `${line.length}.${(4294967296 * (2097151 & b) + (a >>> 0)).toString(36)}`;
 }
 
+// rrweb takes out of a mutation the removals that it could not carry out, and would miss them when the same event is played again.
+function keepRemoves(data: unknown) {
+  const removes = (data as { removes?: unknown } | null)?.removes;
+  if (Array.isArray(removes)) Object.defineProperty(data, 'removes', { get: () => removes, set: () => {}, enumerable: true });
+}
+
 export class EventStore {
   events: Event[] = [];
   spans: Span[] = [];
@@ -46,6 +52,7 @@ export class EventStore {
       event = JSON.parse(line) as Event;
       if (!event || typeof event !== 'object' || typeof event.type !== 'number' || !Number.isFinite(event.timestamp)) throw new Error('no event');
       sanitize(event);
+      keepRemoves(event.data);
     } catch {
       this.damaged += 1;
       return null;

@@ -19,6 +19,7 @@ export const names = {
   site: env('SITE', 'shop.example'), session: env('SESSION', 's-02a842a260dfbe39'), erase: env('ERASE_SESSION', 's-fce73c7f8d18d135'), hold: env('HOLD_SESSION', 's-da4b64002d81777b'),
   chatSite: env('CHAT_SITE', 'help.example'), chatSession: env('CHAT_SESSION', 's-1a704af59843f0b3'),
   canvasSite: env('CANVAS_SITE', 'dash.example'), canvasSession: env('CANVAS_SESSION', 's-5431c0a3f95f08af'),
+  hostileChat: env('HOSTILE_CHAT', REAL ? 'c-hostile-chat' : 'c-hostile'),
   hostileSite: env('HOSTILE_SITE', REAL ? '' : 'hostile.example'), manySite: env('MANY_SITE', REAL ? '' : 'many.example'), link: env('LINK', REAL ? '' : 'test-link'),
 };
 
