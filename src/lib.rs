@@ -91,6 +91,7 @@ pub use keyring::{
 };
 pub use store::{
     Appended, Cursor, Deletions, Depth, Durability, Erasure, Expiry, Held, HoldInfo, Options,
-    Order, Page, Position, Query, READ_BYTES_MAX, RECLAIM_SHARE, Reclaimed, Replay, ReplayError,
-    ReplayedChunk, Retention, SessionInfo, Site, SiteInfo, Stats, Store, Verification,
+    Order, PURPOSE_BYTES_MAX, PackedReplay, Page, Played, Position, Query, READ_BYTES_MAX,
+    RECLAIM_SHARE, Reclaimed, Replay, ReplayError, ReplayedChunk, Retention, SEALED_BYTES_MORE,
+    Sealer, SegmentStatus, SessionInfo, Site, SiteInfo, Stats, Store, Verification,
 };

@@ -15,6 +15,7 @@
 //! * The index and directory keys of a day seal a few units for each of its segments, the manifest key one for each
 //!   publication. A manifest replaced ten
 //!   times a second for ten years stays below 2^32, and the chance below 2^-33.
+//! * A sealer's key seals the small records of one purpose; its documentation asks for fewer than 2^32 of them.
 //! * The three seals of a frame share one nonce under three different keys, which is as good as three nonces:
 //!   uniqueness is asked of the pair of key and nonce.
 //!
