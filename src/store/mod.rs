@@ -52,7 +52,9 @@ pub use info::SessionInfo;
 pub use list::{Cursor, Order, Page, Query};
 pub use options::Options;
 pub use reclaim::{RECLAIM_SHARE, Reclaimed};
-pub use replay::{PackedReplay, Played, READ_BYTES_MAX, Replay, ReplayError, ReplayedChunk};
+pub use replay::{
+    NextBytes, PackedReplay, Played, READ_BYTES_MAX, Replay, ReplayError, ReplayedChunk,
+};
 pub use sealer::{PURPOSE_BYTES_MAX, SEALED_BYTES_MORE, Sealer};
 pub use stats::Stats;
 pub use verify::{Depth, Verification};

@@ -26,7 +26,7 @@ use super::Site;
 use super::find::{ArchivedPart, Parts, part_file};
 use super::info::SessionInfo;
 
-pub use packed::{PackedReplay, Played};
+pub use packed::{NextBytes, PackedReplay, Played};
 use seek::last_snapshot;
 
 /// Stored bytes that one read of a segment fetches at most: the bound of a replay's memory, together with one

@@ -16,6 +16,7 @@ use crate::zst;
 
 use super::super::Site;
 use super::super::find::{ArchivedPart, part_file};
+use super::super::info::SessionInfo;
 use super::seek::{last_snapshot, nth_seq};
 use super::{ArchivedSource, READ_BYTES_MAX, Replay, Source};
 
@@ -44,6 +45,15 @@ impl fmt::Debug for PackedReplay {
     }
 }
 
+/// Bytes of the unit that comes next, as far as indexes tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NextBytes {
+    /// Bytes that it takes on disk.
+    pub stored: usize,
+    /// NDJSON bytes that it holds.
+    pub raw: usize,
+}
+
 /// What comes next, as far as indexes tell.
 enum Next {
     /// All of the next block or frame of this source.
@@ -62,6 +72,14 @@ impl Site {
         let parts = self.find(id, None)?;
         let from = from_ms.map_or((0, 0), |ms| last_snapshot(&parts, ms));
         Ok(PackedReplay { replay: Replay::new(self, id, &parts, from)?, passed: 0 })
+    }
+
+    /// Replays as it is stored the very session that was listed, as [`Site::replay_listed`].
+    ///
+    /// # Errors
+    /// As [`Site::replay`].
+    pub fn replay_packed_listed(&self, info: &SessionInfo) -> Result<PackedReplay> {
+        Ok(PackedReplay { replay: self.replay_listed(info)?, passed: 0 })
     }
 }
 
@@ -85,6 +103,14 @@ impl PackedReplay {
     #[must_use]
     pub fn passed(&self) -> u64 {
         self.passed
+    }
+
+    /// How much the next step handles: whoever replays to many at once can bound what all of them take.
+    #[must_use]
+    pub fn next_bytes(&self) -> NextBytes {
+        let heads = self.replay.sources.iter().filter_map(Source::ahead);
+        let next = heads.min_by_key(|head| head.first_seq);
+        next.map(|head| head.bytes).unwrap_or_default()
     }
 
     /// Appends the next zstd frame to `out`; `None` at the end.
@@ -161,6 +187,7 @@ struct Head {
     begins_last_ms: u64,
     /// Whether nothing of it was taken yet.
     whole: bool,
+    bytes: NextBytes,
 }
 
 impl Source {
@@ -172,6 +199,7 @@ impl Source {
                 begins_first_ms: f.first_ms,
                 begins_last_ms: f.first_ms,
                 whole: true,
+                bytes: NextBytes { stored: f.bytes as usize, raw: f.raw_bytes as usize },
             }),
             Self::Archived(source) => match source.chunks.as_slice() {
                 [] => source.part.entry().blocks.get(source.next).map(|b| head(&source.part, b)),
@@ -215,12 +243,15 @@ fn head(part: &ArchivedPart, block: &BlockEntry) -> Head {
         begins_first_ms: block.first_ms,
         begins_last_ms: block.last_ms,
         whole: true,
+        bytes: NextBytes { stored: block.unit_bytes as usize, raw: block.raw_bytes as usize },
     }
 }
 
 fn taken(first_seq: u32, last_seq: u32) -> Head {
     let (begins_first_ms, begins_last_ms) = (0, u64::MAX);
-    Head { first_seq, last_seq, begins_first_ms, begins_last_ms, whole: false }
+    // It is in memory already.
+    let bytes = NextBytes::default();
+    Head { first_seq, last_seq, begins_first_ms, begins_last_ms, whole: false, bytes }
 }
 
 impl Replay {
@@ -268,6 +299,10 @@ impl Replay {
                 let last = table.last().map(|c| c.seq).filter(|_| known);
                 out.extend_from_slice(frame);
                 source.pass(&block);
+                if source.used == source.window.len() {
+                    // Between two steps, while a client takes its time, nothing is held.
+                    (source.window, source.used) = (Vec::new(), 0);
+                }
                 let wrong = || Error::corrupt(&name, offset, Damage::Malformed("zstd frame"));
                 (last.ok_or_else(wrong)?, block.raw_bytes)
             }
