@@ -4,7 +4,7 @@
 //! disk within moments); attempts that were refused are written afterwards, so that the time of an answer tells nothing.
 //! Never an event's content, and never a recorded person's address: the address is that of whoever asked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -103,8 +103,8 @@ pub(crate) struct Figures {
     pub(crate) failed: AtomicU64,
     /// Attempts that were refused and not recorded, because there were too many.
     pub(crate) dropped: AtomicU64,
-    /// Since when nothing can be written, Unix milliseconds; 0 if it can.
-    pub(crate) failing_since_ms: AtomicU64,
+    /// Sites whose log could not be written the last time.
+    pub(crate) failing: AtomicU64,
 }
 
 /// The folder of a site's log.
@@ -124,6 +124,7 @@ impl Audit {
             logs: HashMap::new(),
             used: 0,
             denied: HashMap::new(),
+            failing: HashSet::new(),
         };
         let thread = std::thread::Builder::new().name("audit".into());
         let thread = thread.spawn(move || writer.run(&jobs))?;
@@ -174,6 +175,7 @@ struct Writer {
     used: u64,
     /// Of each site: the minute, and how many attempts were recorded in it.
     denied: HashMap<SiteHandle, (u64, u32)>,
+    failing: HashSet<SiteHandle>,
 }
 
 impl Writer {
@@ -216,7 +218,7 @@ impl Writer {
             return Ok(None);
         }
         let outcome = self.append(&site, entry, now_ms);
-        self.note(&outcome, now_ms);
+        self.note(handle, &outcome);
         outcome.map(|()| Some(handle))
     }
 
@@ -260,8 +262,7 @@ impl Writer {
             // After a failed sync nothing is known of the file until it is read again.
             self.logs.remove(&site);
         }
-        let now_ms = self.env.clock.now_ms();
-        self.note(&synced, now_ms);
+        self.note(site, &synced);
         synced.is_ok()
     }
 
@@ -281,17 +282,19 @@ impl Writer {
         may
     }
 
-    fn note(&self, outcome: &Result<(), LogError>, now_ms: u64) {
+    fn note(&mut self, site: SiteHandle, outcome: &Result<(), LogError>) {
         match outcome {
-            Ok(()) => self.figures.failing_since_ms.store(0, Relaxed),
-            Err(LogError::Store(reelvault::Error::Erased)) => {}
+            // With an erased site its log is gone, which is as it should be.
+            Ok(()) | Err(LogError::Store(reelvault::Error::Erased)) => {
+                self.failing.remove(&site);
+            }
             Err(e) => {
-                tracing::error!(error = %e, "the audit log cannot be written");
+                tracing::error!(site = %site, error = %e, "an audit log cannot be written");
                 self.figures.failed.fetch_add(1, Relaxed);
-                let since = &self.figures.failing_since_ms;
-                let _ = since.compare_exchange(0, now_ms, Relaxed, Relaxed);
+                self.failing.insert(site);
             }
         }
+        self.figures.failing.store(self.failing.len() as u64, Relaxed);
     }
 }
 

@@ -138,11 +138,6 @@ impl Problem {
         Self::new(StatusCode::BAD_GATEWAY, "issuer", "The issuer did not answer", detail)
     }
 
-    /// Whether its detail says so.
-    pub(crate) fn is_about(&self, what: &str) -> bool {
-        self.detail.contains(what)
-    }
-
     pub(crate) fn kind(&self) -> &'static str {
         self.kind
     }

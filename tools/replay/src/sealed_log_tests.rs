@@ -12,7 +12,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key = KeyFile::create(&Env::real(), &folder.path().join("key")).unwrap();
+        let key = KeyFile::create(&Env::real(), folder.path().join("key")).unwrap();
         let mirrors = [folder.path().join("keyring/a")];
         let options = Options::new(folder.path().join("store"), mirrors, Arc::new(key));
         let store = Store::create(options.background(false)).unwrap();

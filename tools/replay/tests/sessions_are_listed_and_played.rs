@@ -1,6 +1,7 @@
 //! What a viewer sees: sites, sessions, events in every coding, transcripts.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends where it fails")]
+#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
 
 mod common;
 

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use reelvault::retention::Certificate;
-use reelvault::{Error, Held, InputError, SessionId, Site, SiteId};
+use reelvault::{Error, Held, SessionId, Site, SiteId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -40,7 +40,7 @@ async fn deed(
     site: &SiteId,
     id: &SessionId,
     action: Action,
-    work: impl FnOnce(&Site, &SessionId) -> Result<Certificate, Error> + Send + 'static,
+    work: impl FnOnce(&Site, &SessionId) -> Answer<Certificate> + Send + 'static,
 ) -> Answer<Response> {
     // What cannot be recorded is not done.
     call.record(site, action, Some(id), "begun").await?;
@@ -49,7 +49,8 @@ async fn deed(
         // Who asks for a session that is not there is told so, whether or not it could be written.
         app.source.store().site(&at)?.session(&session)?;
         let store = app.source.writable()?.ok_or(Error::ReadOnly)?;
-        let outcome = store.site(&at).and_then(|site| work(&site, &session));
+        let outcome = store.site(&at).map_err(Problem::from);
+        let outcome = outcome.and_then(|site| work(&site, &session));
         let closed = store.close();
         // What is served learns of it before the answer does.
         let refreshed = app.source.refresh();
@@ -86,7 +87,7 @@ pub(crate) async fn erase(call: Call, body: Body) -> Answer<Response> {
     let held = if wanted.held { Held::Erase } else { Held::Refuse };
     deed(&call, &site, &id, Action::Erase, move |site, id| {
         let erasure = site.erase_sessions([id.clone()], held)?;
-        erasure.certificate.ok_or(Error::UnknownSession)
+        erasure.certificate.ok_or_else(Problem::not_found)
     })
     .await
 }
@@ -109,19 +110,14 @@ pub(crate) async fn hold(call: Call, body: Body) -> Answer<Response> {
     if reason.is_empty() || reason.len() > reelvault::limits::HOLD_REASON_BYTES_MAX {
         return Err(Problem::bad("A reason has 1 to 1,024 bytes."));
     }
-    let held = deed(&call, &site, &id, Action::Hold, move |site, id| {
+    deed(&call, &site, &id, Action::Hold, move |site, id| {
         if site.session(id)?.held {
-            return Err(InputError::Option { name: "hold", why: HELD_ALREADY }.into());
+            return Err(Problem::conflict("It is held already."));
         }
-        site.hold(id, &reason)
-    });
-    held.await.map_err(|problem| match problem.is_about(HELD_ALREADY) {
-        true => Problem::conflict("It is held already."),
-        false => problem,
+        Ok(site.hold(id, &reason)?)
     })
+    .await
 }
-
-const HELD_ALREADY: &str = "held already";
 
 #[utoipa::path(delete, path = "/v1/sites/{site}/sessions/{session}/hold", tag = "admin", params(
     ("site" = String, Path, description = "The site"),
@@ -136,5 +132,5 @@ pub(crate) async fn release(call: Call) -> Answer<Response> {
     let site = call.site(Role::Admin)?;
     let id = call.session()?;
     call.open.query(&[])?;
-    deed(&call, &site, &id, Action::Release, |site, id| site.release(id)).await
+    deed(&call, &site, &id, Action::Release, |site, id| Ok(site.release(id)?)).await
 }

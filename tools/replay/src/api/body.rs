@@ -10,13 +10,8 @@ use crate::problem::{Answer, Problem};
 
 /// Reads a JSON body. A form of another site's page cannot send one unasked.
 pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Answer<T> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let kind = kind.map(|k| k.split(';').next().unwrap_or_default().trim());
-    if !kind.is_some_and(|k| k.eq_ignore_ascii_case("application/json")) {
-        return Err(Problem::media_type());
-    }
-    let bytes = read(body).await?;
-    serde_json::from_slice(&bytes).map_err(|_| Problem::bad("The body is not the JSON expected."))
+    check_type(headers)?;
+    parse(headers, &read(body).await?)
 }
 
 /// Reads a JSON body that may be missing.
@@ -24,11 +19,23 @@ pub(super) async fn json_or_none<T: DeserializeOwned + Default>(
     headers: &HeaderMap,
     body: Body,
 ) -> Answer<T> {
-    if headers.contains_key(header::CONTENT_TYPE) {
-        return json(headers, body).await;
+    let bytes = read(body).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
     }
-    match read(body).await?.is_empty() {
-        true => Ok(T::default()),
+    parse(headers, &bytes)
+}
+
+fn parse<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Answer<T> {
+    check_type(headers)?;
+    serde_json::from_slice(bytes).map_err(|_| Problem::bad("The body is not the JSON expected."))
+}
+
+fn check_type(headers: &HeaderMap) -> Answer<()> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let kind = kind.map(|k| k.split(';').next().unwrap_or_default().trim());
+    match kind.is_some_and(|k| k.eq_ignore_ascii_case("application/json")) {
+        true => Ok(()),
         false => Err(Problem::media_type()),
     }
 }

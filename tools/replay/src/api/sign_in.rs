@@ -224,7 +224,6 @@ pub(crate) async fn oidc_callback(open: Open) -> Answer<Response> {
     let id = open.param("id").unwrap_or_default().to_owned();
     let at =
         open.app.issuers.iter().position(|o| o.rules.id == id).ok_or_else(Problem::not_found)?;
-    open.app.rates.sign_in(open.ctx.address, None)?;
     // Issuers add parameters of their own.
     let pairs = open.uri.query().unwrap_or_default().split('&');
     let pairs: Vec<_> = pairs.filter_map(|pair| pair.split_once('=')).collect();

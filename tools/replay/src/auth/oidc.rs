@@ -155,7 +155,11 @@ impl OpenId {
         if let Some(secret) = &self.secret {
             form.push(("client_secret", secret));
         }
-        let answer = self.fetch.post(&discovered.token, &form)?;
+        let answer = match self.fetch.post(&discovered.token, &form) {
+            // The code is wrong, was used, or is for somebody else (RFC 6749, 5.2).
+            Err(FetchError::Status(400..=403)) => return Err(OidcError::Refused),
+            answer => answer?,
+        };
         let token = answer.get("id_token").and_then(serde_json::Value::as_str);
         let token = token.filter(|t| t.len() <= TOKEN_BYTES_MAX).ok_or(OidcError::Refused)?;
         let claims = discovered.keys.check(token, &self.rules.issuer, &self.rules.client_id);

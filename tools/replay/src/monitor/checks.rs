@@ -77,7 +77,7 @@ impl Checks {
 }
 
 /// What a check finds: how it is, and what to tell. The page is public: no file, no number of sessions, no site.
-fn look(app: &App, kind: IncidentKind, now_ms: u64) -> (State, String) {
+fn look(app: &App, kind: IncidentKind) -> (State, String) {
     match kind {
         IncidentKind::Integrity => match app.scrub.damaged().len() {
             0 => (State::Ok, "No damage is known.".into()),
@@ -86,11 +86,14 @@ fn look(app: &App, kind: IncidentKind, now_ms: u64) -> (State, String) {
         },
         IncidentKind::Availability => {
             let (failed, _) = app.checks.refresh_state();
-            let audit = app.audit.figures().failing_since_ms.load(Relaxed);
+            let audit = app.audit.figures().failing.load(Relaxed);
             if failed >= FAILED_REFRESHES_MAX {
                 (State::Down, "The recordings cannot be read.".into())
             } else if audit != 0 {
-                (State::Degraded, "Deeds cannot be recorded, and are refused.".into())
+                (
+                    State::Degraded,
+                    "What is done at a site cannot be recorded, and is refused.".into(),
+                )
             } else {
                 (State::Ok, "Recordings are served.".into())
             }
@@ -107,7 +110,6 @@ fn look(app: &App, kind: IncidentKind, now_ms: u64) -> (State, String) {
         IncidentKind::Retention => {
             let days = app.source.store().overdue_days();
             let late = days > app.config.status.retention_days_max;
-            let _ = now_ms;
             match late {
                 true => (State::Degraded, format!("Deletion is {days} days late.")),
                 false => (State::Ok, "Everything was deleted in time.".into()),
@@ -122,7 +124,7 @@ pub(crate) fn run(app: &App) {
     let before = app.checks.last();
     let mut checks = Vec::new();
     for kind in KINDS {
-        let (state, detail) = look(app, kind, now_ms);
+        let (state, detail) = look(app, kind);
         let failing = (state != State::Ok).then_some(&*detail);
         app.incidents.set(kind, failing, now_ms);
         let name = kind.name();

@@ -133,7 +133,7 @@ mod tests {
     fn incidents_open_and_close_by_themselves_and_outlive_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let env = Env::real();
-        let key = reelvault::KeyFile::create(&env, &folder.path().join("key")).unwrap();
+        let key = reelvault::KeyFile::create(&env, folder.path().join("key")).unwrap();
         let options = reelvault::Options::new(
             folder.path().join("store"),
             [folder.path().join("keyring/a")],

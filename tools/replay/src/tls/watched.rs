@@ -176,7 +176,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
-        let e = near.write_all(&[7; 100_000]).await.unwrap_err();
+        let e = near.write_all(&vec![7; 100_000]).await.unwrap_err();
         assert_eq!(e.kind(), io::ErrorKind::TimedOut);
         drop(near);
         slow.await.unwrap();
@@ -195,7 +195,7 @@ mod tests {
             }
             all
         });
-        near.write_all(&[7; 20_000]).await.unwrap();
+        near.write_all(&vec![7; 20_000]).await.unwrap();
         drop(near);
         assert_eq!(steady.await.unwrap(), 20_000);
     }

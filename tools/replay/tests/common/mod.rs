@@ -137,7 +137,11 @@ sites = ["shop.example", "help.example"]
     }
 
     pub fn serve(&self) -> Service<'_> {
-        self.serve_with("")
+        // A test asks more often than a person.
+        self.serve_with(
+            "[limits]\naddress_per_second = 10000\naddress_burst = 10000\n\
+             caller_per_second = 10000\ncaller_burst = 10000\n",
+        )
     }
 
     pub fn serve_with(&self, more: &str) -> Service<'_> {
