@@ -179,6 +179,11 @@ impl Access {
         Ok(Store::open(self.options(&self.provider()?).background(false))?)
     }
 
+    /// Options of the store without work in the background, for whoever opens it more than once.
+    pub(crate) fn quiet_options(&self) -> Run<Options> {
+        Ok(self.options(&self.provider()?).background(false))
+    }
+
     /// Makes the store, and a key file unless there is one.
     pub(crate) fn create(&self, shards: u16) -> Run<Store> {
         let made = match self.key_file().filter(|path| !path.exists()) {

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::access::StoreArgs;
 use crate::commands::{
-    archive, bench, completions, deletions, erase, export, hold, import, init, keys, man, reclaim,
-    replay, retention, sessions, show, site, stats, verify,
+    archive, audit, bench, completions, deletions, erase, export, hold, import, init, keys, man,
+    reclaim, replay, retention, serve, sessions, show, site, stats, verify,
 };
 
 const EXIT_CODES: &str = "\
@@ -108,6 +108,12 @@ pub(crate) enum Command {
     /// Move everything from journals into segments now
     #[command(after_help = archive::EXAMPLES)]
     Archive(archive::Args),
+    /// Let people watch sessions in a browser
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(serve::Args),
+    /// List who watched, exported or erased at a site through `serve`
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(audit::Args),
     /// Measure the engine on this machine, beside the machine's own limits
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::Args),
@@ -141,6 +147,8 @@ impl Command {
             Self::Keys(args) => args.name(),
             Self::Reclaim(_) => "reclaim",
             Self::Archive(_) => "archive",
+            Self::Serve(args) => args.name(),
+            Self::Audit(_) => "audit",
             Self::Bench(_) => "bench",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",

@@ -67,6 +67,8 @@ fn run(cli: &Cli, out: &mut Out) -> Run {
         Command::Keys(args) => commands::keys::run(&store.access()?, args, out),
         Command::Reclaim(args) => commands::reclaim::run(&store.access()?, args, out),
         Command::Archive(args) => commands::archive::run(&store.access()?, args, out),
+        Command::Serve(args) => commands::serve::run(store, args, out),
+        Command::Audit(args) => commands::audit::run(&store.access()?, args, out),
         Command::Bench(args) => commands::bench::run(args, out),
         Command::Completions(args) => commands::completions::run(args, out),
         Command::Man(args) => commands::man::run(args, out),

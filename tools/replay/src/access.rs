@@ -27,7 +27,7 @@ pub enum Role {
 pub const ROLES: [Role; 4] = [Role::Viewer, Role::Exporter, Role::Admin, Role::Auditor];
 
 /// A site, or all of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Scope {
     /// All sites.

@@ -44,6 +44,8 @@ pub(crate) struct App {
     pub(crate) checks: Checks,
     pub(crate) incidents: Incidents,
     pub(crate) scrub: Scrub,
+    /// Held by whoever opens the store for writing.
+    pub(crate) deeds: std::sync::Mutex<()>,
     /// Requests that may be worked on.
     pub(crate) requests: Arc<Semaphore>,
     /// KiB of memory for what is on its way.
@@ -84,6 +86,7 @@ impl App {
             checks: Checks::default(),
             incidents: Incidents::open(&env, state, sealer).map_err(log)?,
             scrub: Scrub::open(&env, state, store.sealer(scrub::PURPOSE)?),
+            deeds: std::sync::Mutex::new(()),
             requests: Arc::new(Semaphore::new(config.limits.requests as usize)),
             memory: Arc::new(Semaphore::new(memory_kib(&config) as usize)),
             password_checks: Semaphore::new(PASSWORD_CHECKS_MAX),

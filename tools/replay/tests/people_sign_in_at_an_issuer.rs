@@ -1,6 +1,7 @@
 //! OpenID Connect against an issuer on this machine, and key sets from an address that change.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends where it fails")]
+#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
 
 mod common;
 

@@ -211,3 +211,23 @@ fn exports_hold_every_event_and_go_to_exporters() {
     let nothing = exporter.get(&format!("/v1/sites/{HELP}/export?from=1&to=2"));
     assert_eq!(nothing.body, [0; 1024]);
 }
+
+#[test]
+fn deeds_at_one_time_wait_for_each_other() {
+    let world = World::new();
+    let service = world.serve();
+    let admin = service.admin();
+    let ids: Vec<String> = [SHOP, HELP, OTHER].iter().map(|site| world.session(site)).collect();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let erase = |site: &str, id: &String| format!("/v1/sites/{site}/sessions/{id}/erase");
+        let paths = [SHOP, HELP, OTHER].iter().zip(&ids).map(|(site, id)| erase(site, id));
+        let all: Vec<_> = paths
+            .map(|path| {
+                let admin = &admin;
+                scope.spawn(move || admin.post(&path, "{}").status)
+            })
+            .collect();
+        all.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    assert_eq!(statuses, [200, 200, 200]);
+}

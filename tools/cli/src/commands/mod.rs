@@ -1,6 +1,7 @@
 //! The commands: one file each, with its arguments, its examples and its `run`.
 
 pub(crate) mod archive;
+pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod deletions;
@@ -14,6 +15,7 @@ pub(crate) mod man;
 pub(crate) mod reclaim;
 pub(crate) mod replay;
 pub(crate) mod retention;
+pub(crate) mod serve;
 pub(crate) mod sessions;
 pub(crate) mod show;
 pub(crate) mod site;

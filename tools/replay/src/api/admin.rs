@@ -12,7 +12,8 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::access::Role;
-use crate::audit::Action;
+use crate::app::App;
+use crate::audit::{Action, Entry};
 use crate::call::Call;
 use crate::problem::{Answer, Problem, ProblemBody};
 
@@ -34,6 +35,29 @@ pub(crate) struct EraseRequest {
     held: bool,
 }
 
+/// Opens the store for writing, does something, and lets what is served learn of it. It blocks.
+fn change(
+    app: &App,
+    at: &SiteId,
+    session: &SessionId,
+    work: impl FnOnce(&Site, &SessionId) -> Answer<Certificate>,
+) -> Answer<Certificate> {
+    // Who asks for a session that is not there is told so, whether or not it could be written.
+    app.source.store().site(at)?.session(session)?;
+    // One deed at a time: this process must not find the store locked by itself.
+    let _turn = app.deeds.lock().map_err(|_| Problem::internal())?;
+    let store = app.source.writable()?.ok_or(Error::ReadOnly)?;
+    let outcome = store.site(at).map_err(Problem::from).and_then(|site| work(&site, session));
+    if let Err(e) = store.close() {
+        // What was done is done, and the next who opens the store recovers it.
+        tracing::warn!(error = %e, "the store could not be closed after a deed");
+    }
+    if let Err(e) = app.source.refresh() {
+        tracing::warn!(error = %e, "the store could not be taken in after a deed");
+    }
+    outcome
+}
+
 /// Does something in the store opened for writing, and records it: that it is about to be done, and how it ended.
 async fn deed(
     call: &Call,
@@ -45,25 +69,19 @@ async fn deed(
     // What cannot be recorded is not done.
     call.record(site, action, Some(id), "begun").await?;
     let (app, at, session) = (Arc::clone(&call.open.app), site.clone(), id.clone());
-    let done = call.open.app.blocking.engine(move || -> Answer<Certificate> {
-        // Who asks for a session that is not there is told so, whether or not it could be written.
-        app.source.store().site(&at)?.session(&session)?;
-        let store = app.source.writable()?.ok_or(Error::ReadOnly)?;
-        let outcome = store.site(&at).map_err(Problem::from);
-        let outcome = outcome.and_then(|site| work(&site, &session));
-        let closed = store.close();
-        // What is served learns of it before the answer does.
-        let refreshed = app.source.refresh();
-        let certificate = outcome?;
-        closed?;
-        if let Err(e) = refreshed {
-            tracing::warn!(error = %e, "the store could not be taken in after a deed");
+    let entry = call.entry(site, action, Some(id.to_string()), "ok");
+    // A task of its own: what was begun is ended and recorded also when its client goes away.
+    let done = tokio::spawn(async move {
+        let working = Arc::clone(&app);
+        let done = app.blocking.engine(move || change(&working, &at, &session, work));
+        let outcome = done.await.and_then(|outcome| outcome);
+        let told = outcome.as_ref().map_or_else(Problem::kind, |_| "ok");
+        if !app.audit.record(Entry { outcome: told, ..entry }).await {
+            tracing::error!("how a deed ended could not be recorded");
         }
-        Ok(certificate)
+        outcome
     });
-    let outcome = done.await.and_then(|outcome| outcome);
-    let told = outcome.as_ref().map_or_else(Problem::kind, |_| "ok");
-    call.record(site, action, Some(id), told).await?;
+    let outcome = done.await.map_err(|_| Problem::internal())?;
     let mut response = outcome?.to_json().into_response();
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);

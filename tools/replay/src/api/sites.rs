@@ -1,10 +1,11 @@
 //! Who I am, and which sites I may see.
 
 use axum::response::Response;
+use reelvault::SiteInfo;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::access::Role;
+use crate::access::{Role, Scope};
 use crate::call::Call;
 use crate::problem::{Answer, ProblemBody};
 
@@ -45,9 +46,24 @@ pub(crate) struct SiteBody {
     roles: Vec<Role>,
 }
 
+/// The sites that grants name. Of a million sites a caller of one costs no more than that one.
+fn granted(store: &reelvault::Store, mut named: Vec<Scope>) -> Vec<SiteInfo> {
+    if named.contains(&Scope::Any) {
+        return store.sites();
+    }
+    named.sort();
+    named.dedup();
+    let ids = named.into_iter().filter_map(|scope| match scope {
+        Scope::One(id) => Some(id),
+        Scope::Any => None,
+    });
+    ids.filter_map(|id| Some(store.site(&id).ok()?.info())).collect()
+}
+
 async fn seen(call: &Call) -> Answer<Vec<SiteBody>> {
     let app = std::sync::Arc::clone(&call.open.app);
-    let all = call.open.app.blocking.engine(move || app.source.store().sites()).await?;
+    let named: Vec<Scope> = call.caller.grants.iter().map(|g| g.site.clone()).collect();
+    let all = call.open.app.blocking.engine(move || granted(&app.source.store(), named)).await?;
     let seen = all.into_iter().filter(|site| call.sees(&site.id));
     Ok(seen
         .map(|site| SiteBody {

@@ -98,7 +98,24 @@ impl Metrics {
             incidents: Family::default(),
             check_ok: Family::default(),
         }
+        .begin()
         .register()
+    }
+
+    /// Begins to count at zero: what was never counted could not be seen to rise.
+    fn begin(self) -> Self {
+        let begin = |family: &Family<Kind, Counter>, kinds: &[&'static str]| {
+            for kind in kinds {
+                drop(family.get_or_create(&Kind { kind }));
+            }
+        };
+        begin(&self.read_errors, &["rot", "decrypt", "missing", "swapped", "malformed"]);
+        begin(&self.sign_ins, &["ok", "refused"]);
+        begin(&self.frames, &["as_stored", "packed_anew"]);
+        let limits = ["address", "requests", "time", "connections", "connections_per_address"];
+        begin(&self.refused, &limits);
+        begin(&self.refused, &["handshake"]);
+        self
     }
 
     fn register(mut self) -> Self {
