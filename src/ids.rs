@@ -179,6 +179,12 @@ impl VisitorTag {
 }
 
 impl FileId {
+    /// The id of these 16 bytes, as [`as_bytes`](Self::as_bytes) gave them out.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// The id written as 32 hexadecimal digits.
     pub(crate) fn parse(hex: &str) -> Option<Self> {
         if hex.len() != 32 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {

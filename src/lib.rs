@@ -91,7 +91,8 @@ pub use keyring::{
     Published, VersionEnd,
 };
 pub use store::{
-    Appended, Cursor, Deletions, Depth, Durability, Erasure, Expiry, Held, HoldInfo, Options,
-    Order, Page, Position, Query, READ_BYTES_MAX, RECLAIM_SHARE, Reclaimed, Replay, ReplayError,
-    ReplayedChunk, Retention, SessionInfo, Site, SiteInfo, Stats, Store, Verification,
+    Appended, Cursor, Deletions, Depth, Durability, Erasure, Expiry, Held, HoldInfo, NextBytes,
+    Options, Order, PURPOSE_BYTES_MAX, PackedReplay, Page, Played, Position, Query, READ_BYTES_MAX,
+    RECLAIM_SHARE, Reclaimed, Replay, ReplayError, ReplayedChunk, Retention, SEALED_BYTES_MORE,
+    Sealer, SegmentStatus, SessionInfo, Site, SiteInfo, Stats, Store, Verification,
 };

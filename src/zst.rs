@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use parking_lot::Mutex;
 use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::{CParameter, DParameter, get_frame_content_size};
+use zstd::zstd_safe::{CParameter, DParameter, find_frame_compressed_size, get_frame_content_size};
 
 use crate::format::codec::Malformed;
 
@@ -111,6 +111,12 @@ pub(crate) fn pack(level: i32, raw: &[u8]) -> std::io::Result<Packed> {
     packer.0.compress_to_buffer(raw, &mut packed.0)?;
     keep_packer(level, packer);
     Ok(packed)
+}
+
+/// Whether this is one zstd frame that says it holds `raw_bytes` bytes, and ends where `frame` does.
+pub(crate) fn is_frame(frame: &[u8], raw_bytes: usize) -> bool {
+    get_frame_content_size(frame).ok().flatten() == Some(raw_bytes as u64)
+        && find_frame_compressed_size(frame).ok() == Some(frame.len())
 }
 
 /// Decompresses one zstd frame that must yield exactly `raw_bytes` bytes, and appends them to `out`.

@@ -42,6 +42,15 @@ impl Repository {
         Ok((snapshots, damage))
     }
 
+    /// The newest snapshot.
+    ///
+    /// # Errors
+    /// [`Error::NoSnapshot`]; damage; the place's.
+    pub fn newest(&self) -> Result<Snapshot> {
+        let body = self.snapshot(self.latest(None)?)?;
+        self.describe(&body, &mut None)
+    }
+
     fn is_there(&self, number: u64) -> Result<bool> {
         let name = self.snapshot_name(number);
         match self.place.length(&name) {

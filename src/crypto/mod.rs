@@ -16,6 +16,7 @@
 //!   publication, the repository key one for each snapshot, list and mark. A manifest replaced ten
 //!   times a second for ten years stays below 2^32, and the chance below 2^-33.
 //! * A part of the keyring, and its body, have a key of their own for their one seal.
+//! * A sealer's key seals the small records of one purpose; its documentation asks for fewer than 2^32 of them.
 //! * The three seals of a frame share one nonce under three different keys, which is as good as three nonces:
 //!   uniqueness is asked of the pair of key and nonce.
 //!

@@ -27,7 +27,12 @@ pub(crate) struct OpenFrame<'a> {
     packed: &'a [u8],
 }
 
-impl OpenFrame<'_> {
+impl<'a> OpenFrame<'a> {
+    /// The chunk's zstd frame.
+    pub(crate) fn packed(&self) -> &'a [u8] {
+        self.packed
+    }
+
     /// Appends the chunk's events to `raw`.
     pub(crate) fn unpack(&self, raw: &mut Vec<u8>) -> Result<()> {
         let FrameRef { journal, offset, .. } = self.frame;

@@ -157,6 +157,16 @@ impl Keyring {
         self.store_cipher("reelvault/repository", &[])
     }
 
+    /// Seals for a purpose of its own what is of no site.
+    pub(crate) fn purpose_cipher(&self, purpose: &str) -> Cipher {
+        self.store_cipher("reelvault/sealer", purpose.as_bytes())
+    }
+
+    /// Seals for a purpose of its own what is of one site.
+    pub(crate) fn site_purpose_cipher(&self, site: &Site, purpose: &str) -> Cipher {
+        self.sealing(&site.purpose_key(purpose))
+    }
+
     fn store_cipher(&self, label: &str, context: &[u8]) -> Cipher {
         let key = kdf(&self.live.read().store_key, label, context);
         self.sealing(&key)

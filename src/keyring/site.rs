@@ -111,6 +111,11 @@ impl Site {
         half(&hmac(&self.derived().cursor, cursor))
     }
 
+    /// The key of what a purpose of its own seals for this site.
+    pub(super) fn purpose_key(&self, purpose: &str) -> Key {
+        kdf(&self.key, "reelvault/sealer", purpose.as_bytes())
+    }
+
     fn derived(&self) -> &Derived {
         self.derived.get_or_init(|| {
             let derive = |label| kdf(&self.key, label, &[]);

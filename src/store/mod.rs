@@ -6,6 +6,7 @@ mod deed;
 mod erase;
 mod expire;
 mod find;
+mod health;
 mod hold;
 mod info;
 mod keyring;
@@ -18,6 +19,7 @@ mod reclaim;
 mod recover;
 mod refresh;
 mod replay;
+mod sealer;
 mod state;
 mod stats;
 mod verify;
@@ -46,12 +48,16 @@ pub(crate) use copy::{Tally, Wanted};
 pub use deed::Deletions;
 pub use erase::{Erasure, Held};
 pub use expire::{Expiry, Retention};
+pub use health::SegmentStatus;
 pub use hold::HoldInfo;
 pub use info::SessionInfo;
 pub use list::{Cursor, Order, Page, Query};
 pub use options::Options;
 pub use reclaim::{RECLAIM_SHARE, Reclaimed};
-pub use replay::{READ_BYTES_MAX, Replay, ReplayError, ReplayedChunk};
+pub use replay::{
+    NextBytes, PackedReplay, Played, READ_BYTES_MAX, Replay, ReplayError, ReplayedChunk,
+};
+pub use sealer::{PURPOSE_BYTES_MAX, SEALED_BYTES_MORE, Sealer};
 pub use stats::Stats;
 pub use verify::{Depth, Verification};
 

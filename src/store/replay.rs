@@ -3,6 +3,9 @@
 //! The blocks of a session lie together in each segment, so that each segment costs one read, or one for each
 //! [`READ_BYTES_MAX`] of a very large session.
 
+mod packed;
+mod seek;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write};
@@ -22,6 +25,9 @@ use crate::zst;
 use super::Site;
 use super::find::{ArchivedPart, Parts, Started, part_file};
 use super::info::SessionInfo;
+
+pub use packed::{NextBytes, PackedReplay, Played};
+use seek::last_snapshot;
 
 /// Stored bytes that one read of a segment fetches at most: the bound of a replay's memory, together with one
 /// block decompressed.
@@ -64,6 +70,8 @@ pub struct Replay {
     /// The sequence number from which to replay, and the offset in that chunk.
     from: (u32, u32),
     until_ms: u64,
+    /// Stored bytes that one read fetches, unless a single block has more.
+    read_max: usize,
     /// Whether the store was read again since the last chunk, because its writer had moved the frames.
     moved: bool,
 }
@@ -134,38 +142,6 @@ impl Site {
     }
 }
 
-/// The chunk and offset of the last snapshot at or before a time.
-///
-/// The index of an archived session says in which chunk of its block a snapshot is, but not that chunk's number; a block
-/// whose numbers have gaps is entered at its first chunk at the latest.
-fn last_snapshot(parts: &Parts, ms: u64) -> (u32, u32) {
-    let live = parts.live.iter().flat_map(|l| &l.snapshots).map(|(seq, s)| (s.ms, *seq, s.offset));
-    let archived = parts.archived.iter().flat_map(|part| {
-        let entry = part.entry();
-        entry.blocks.iter().flat_map(move |block| {
-            block.snapshots.iter().map(move |s| {
-                let seq = nth_seq(entry.seqs.runs(), block.first_seq, s.chunk);
-                (s.ms, seq, s.offset)
-            })
-        })
-    });
-    let best = live.chain(archived).filter(|(at, ..)| *at <= ms).max();
-    best.map_or((0, 0), |(_, seq, offset)| (seq, offset))
-}
-
-/// The number of the chunk that comes `n` chunks after `first` in a set of numbers.
-fn nth_seq(runs: &[(u32, u32)], first: u32, n: u32) -> u32 {
-    let mut left = n;
-    for &(start, end) in runs.iter().filter(|r| r.1 > first) {
-        let start = start.max(first);
-        if left < end - start {
-            return start + left;
-        }
-        left -= end - start;
-    }
-    first
-}
-
 impl Replay {
     pub(super) fn new(
         site: &Site,
@@ -185,6 +161,7 @@ impl Replay {
             sources: sources(parts, from.0),
             from,
             until_ms: u64::MAX,
+            read_max: READ_BYTES_MAX,
             moved: false,
         })
     }
@@ -203,6 +180,7 @@ impl Replay {
     pub fn next_chunk(&mut self) -> Result<Option<ReplayedChunk<'_>>> {
         self.check_still_kept()?;
         loop {
+            self.skip_late();
             let source = match self.next_source() {
                 Ok(source) => source,
                 Err(e) if self.may_have_moved(&e) => {
@@ -245,7 +223,7 @@ impl Replay {
     fn next_source(&mut self) -> Result<Option<usize>> {
         let mut best = None;
         for (i, source) in self.sources.iter_mut().enumerate() {
-            if let Some(seq) = source.peek(&self.site, &self.keys)?
+            if let Some(seq) = source.peek(&self.site, &self.keys, self.read_max)?
                 && best.is_none_or(|(lowest, _)| seq < lowest)
             {
                 best = Some((seq, i));
@@ -335,7 +313,7 @@ fn sources(parts: &Parts, from: u32) -> Vec<Source> {
 
 impl Source {
     /// The number of the next chunk, which is brought into memory.
-    fn peek(&mut self, site: &Site, keys: &SessionKeys) -> Result<Option<u32>> {
+    fn peek(&mut self, site: &Site, keys: &SessionKeys, read_max: usize) -> Result<Option<u32>> {
         match self {
             Self::Live { stamp, frames, chunk } => {
                 // A chunk that was handed out stays until the next one is asked for.
@@ -348,7 +326,7 @@ impl Source {
                 }
                 Ok(None)
             }
-            Self::Archived(source) => source.peek(site, keys),
+            Self::Archived(source) => source.peek(site, keys, read_max),
         }
     }
 
@@ -402,7 +380,7 @@ fn load(frame: &FrameRef, keys: FrameKeys<'_>) -> Result<Loaded> {
 }
 
 impl ArchivedSource {
-    fn peek(&mut self, site: &Site, keys: &SessionKeys) -> Result<Option<u32>> {
+    fn peek(&mut self, site: &Site, keys: &SessionKeys, read_max: usize) -> Result<Option<u32>> {
         loop {
             if let Some(entry) = self.chunks.as_slice().first() {
                 return Ok(Some(entry.seq));
@@ -410,7 +388,7 @@ impl ArchivedSource {
             let Some(block) = self.part.entry().blocks.get(self.next).cloned() else {
                 return Ok(None);
             };
-            self.read_ahead(site, &block)?;
+            self.read_ahead(site, &block, read_max)?;
             self.load_block(site, keys, &block)?;
         }
     }
@@ -429,14 +407,14 @@ impl ArchivedSource {
     }
 
     /// Reads the next block and as many after it as fit into one read.
-    fn read_ahead(&mut self, site: &Site, block: &BlockEntry) -> Result<()> {
+    fn read_ahead(&mut self, site: &Site, block: &BlockEntry, read_max: usize) -> Result<()> {
         if self.window.len() - self.used >= block.unit_bytes as usize {
             return Ok(());
         }
         let mut bytes = 0usize;
         for block in &self.part.entry().blocks[self.next..] {
             let with = bytes + block.unit_bytes as usize;
-            if bytes > 0 && with > READ_BYTES_MAX {
+            if bytes > 0 && with > read_max {
                 break;
             }
             bytes = with;
@@ -451,6 +429,27 @@ impl ArchivedSource {
     }
 
     fn load_block(&mut self, site: &Site, keys: &SessionKeys, block: &BlockEntry) -> Result<()> {
+        let (name, offset) = (part_file(&self.part), self.offset);
+        let malformed = |field| Error::corrupt(&name, offset, Damage::Malformed(field));
+        let mut raw = std::mem::take(&mut self.raw);
+        let (table, frame) = self.open_block(site, keys, block)?;
+        raw.clear();
+        zst::unpack(frame, block.raw_bytes as usize, &mut raw).map_err(|m| malformed(m.0))?;
+        self.raw = raw;
+        self.raw_at = 0;
+        self.chunks = table.into_iter();
+        self.last = None;
+        self.pass(block);
+        Ok(())
+    }
+
+    /// Decrypts the next block, which was read ahead: its chunks, and its zstd frame.
+    fn open_block(
+        &mut self,
+        site: &Site,
+        keys: &SessionKeys,
+        block: &BlockEntry,
+    ) -> Result<(Vec<ChunkEntry>, &[u8])> {
         let name = part_file(&self.part);
         let offset = self.offset;
         let unit = &mut self.window[self.used..self.used + block.unit_bytes as usize];
@@ -476,15 +475,14 @@ impl ArchivedSource {
         {
             return Err(malformed("chunk table"));
         }
-        self.raw.clear();
-        self.raw_at = 0;
-        zst::unpack(frame, raw_bytes as usize, &mut self.raw).map_err(|m| malformed(m.0))?;
-        self.chunks = table.into_iter();
-        self.last = None;
+        Ok((table, frame))
+    }
+
+    /// Moves past a block that was opened.
+    fn pass(&mut self, block: &BlockEntry) {
         self.used += block.unit_bytes as usize;
         self.offset += u64::from(block.unit_bytes);
         self.next += 1;
-        Ok(())
     }
 
     fn damaged(&self, damage: Damage) -> Error {

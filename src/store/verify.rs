@@ -61,32 +61,39 @@ impl Store {
         let total: u64 = all.iter().map(|s| s.entry.bytes).sum();
         let mut done = 0;
         for segment in &all {
-            found.segments += 1;
+            self.verify_listed(segment, depth, &mut found)?;
             done += segment.entry.bytes;
-            let gone = matches!(self.inner.directory_cipher(&segment.entry), Err(e) if e.is_gone());
-            if gone {
-                // It is waiting to be dropped, or is being dropped now.
-                found.unreadable += u64::from(segment.entry.sessions);
-                progress(done, total);
-                continue;
-            }
-            let sound = self.digest(segment, &mut found);
-            if matches!(&sound, Err(Error::Corrupt(c)) if c.kind == Damage::Missing)
-                && (self.inner.may_be_missing(&segment.entry) || !self.inner.names(segment))
-            {
-                // Dropped, or written once more, since the catalog was read.
-                progress(done, total);
-                continue;
-            }
-            let outcome = match sound {
-                Ok(true) if depth == Depth::Content => self.verify_segment(segment, &mut found),
-                outcome => outcome.map(drop),
-            };
-            found.note(outcome)?;
             progress(done, total);
         }
         self.verify_journals(depth, &mut found)?;
         Ok(found)
+    }
+
+    /// Verifies one segment of the catalog.
+    pub(super) fn verify_listed(
+        &self,
+        segment: &Arc<SegmentInfo>,
+        depth: Depth,
+        found: &mut Verification,
+    ) -> Result<()> {
+        found.segments += 1;
+        if matches!(self.inner.directory_cipher(&segment.entry), Err(e) if e.is_gone()) {
+            // It is waiting to be dropped, or is being dropped now.
+            found.unreadable += u64::from(segment.entry.sessions);
+            return Ok(());
+        }
+        let sound = self.digest(segment, found);
+        if matches!(&sound, Err(Error::Corrupt(c)) if c.kind == Damage::Missing)
+            && (self.inner.may_be_missing(&segment.entry) || !self.inner.names(segment))
+        {
+            // Dropped, or written once more, since the catalog was read.
+            return Ok(());
+        }
+        let outcome = match sound {
+            Ok(true) if depth == Depth::Content => self.verify_segment(segment, found),
+            outcome => outcome.map(drop),
+        };
+        found.note(outcome)
     }
 
     /// Whether a segment has the digest that the manifest names. If not, the damage is listed, as exactly as it
@@ -138,7 +145,7 @@ impl Store {
         Ok(())
     }
 
-    fn verify_journals(&self, depth: Depth, found: &mut Verification) -> Result<()> {
+    pub(super) fn verify_journals(&self, depth: Depth, found: &mut Verification) -> Result<()> {
         for shard in &self.inner.shards {
             let (journals, sessions) = {
                 let state = shard.state.lock();

@@ -200,15 +200,20 @@ impl Access {
     }
 
     /// Opens the repository at a place, for the backups of the store; the store itself need not be there.
-    pub(crate) fn repository(&self, place: &RepositoryArgs, make: bool) -> Run<Repository> {
+    pub(crate) fn repository(&self, place: &str, make: bool) -> Run<Repository> {
         let env = Env::real();
-        let found = reelvault_bucket::place(&env, &place.repo);
+        let found = reelvault_bucket::place(&env, place);
         let found = found.map_err(|e| Failure::usage(e.to_string(), PLACES))?;
         let options = self.options(&self.provider()?);
         Ok(match make {
             true => Repository::open_or_make(found, options)?,
             false => Repository::open(found, options)?,
         })
+    }
+
+    /// Options of the store without work in the background, for whoever opens it more than once.
+    pub(crate) fn quiet_options(&self) -> Run<Options> {
+        Ok(self.options(&self.provider()?).background(false))
     }
 
     /// Makes the store, and a key file unless there is one.

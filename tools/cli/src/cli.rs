@@ -4,9 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::access::StoreArgs;
 use crate::commands::{
-    archive, backup, bench, check, completions, deletions, erase, export, hold, import, init, keys,
-    man, prune, reclaim, replay, restore, retention, sessions, show, site, snapshots, stats,
-    verify,
+    archive, audit, backup, bench, check, completions, deletions, erase, export, hold, import,
+    init, keys, man, prune, reclaim, replay, restore, retention, serve, sessions, show, site,
+    snapshots, stats, verify,
 };
 
 const EXIT_CODES: &str = "\
@@ -127,6 +127,12 @@ pub(crate) enum Command {
     /// Forget single snapshots
     #[command(after_help = snapshots::FORGET_EXAMPLES)]
     Forget(snapshots::ForgetArgs),
+    /// Let people watch sessions in a browser
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(serve::Args),
+    /// List who watched, exported or erased at a site through `serve`
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(audit::Args),
     /// Measure the engine on this machine, beside the machine's own limits
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::Args),
@@ -166,6 +172,8 @@ impl Command {
             Self::Check(_) => "check",
             Self::Prune(_) => "prune",
             Self::Forget(_) => "forget",
+            Self::Serve(args) => args.name(),
+            Self::Audit(_) => "audit",
             Self::Bench(_) => "bench",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",

@@ -73,6 +73,8 @@ fn run(cli: &Cli, out: &mut Out) -> Run {
         Command::Check(args) => commands::check::run(&store.access()?, args, out),
         Command::Prune(args) => commands::prune::run(&store.access()?, args, out),
         Command::Forget(args) => commands::snapshots::forget(&store.access()?, args, out),
+        Command::Serve(args) => commands::serve::run(store, args, out),
+        Command::Audit(args) => commands::audit::run(&store.access()?, args, out),
         Command::Bench(args) => commands::bench::run(args, out),
         Command::Completions(args) => commands::completions::run(args, out),
         Command::Man(args) => commands::man::run(args, out),

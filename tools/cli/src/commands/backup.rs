@@ -100,7 +100,7 @@ fn millis(span: Duration) -> u64 {
 }
 
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
-    let repository = access.repository(&args.repository, !args.dry_run)?;
+    let repository = access.repository(&args.repository.repo, !args.dry_run)?;
     let mut backup = Backup::new(&repository, &access.dir)?;
     let how = How { dry_run: args.dry_run, bytes_per_second: args.limit };
     let _guard = interrupt::Guard::new();

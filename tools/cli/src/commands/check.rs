@@ -56,7 +56,7 @@ struct Body {
 }
 
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
-    let repository = access.repository(&args.repository, false)?;
+    let repository = access.repository(&args.repository.repo, false)?;
     if args.probe {
         repository.probe()?;
     }

@@ -1,6 +1,7 @@
 //! The commands: one file each, with its arguments, its examples and its `run`.
 
 pub(crate) mod archive;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod check;
@@ -18,6 +19,7 @@ pub(crate) mod reclaim;
 pub(crate) mod replay;
 pub(crate) mod restore;
 pub(crate) mod retention;
+pub(crate) mod serve;
 pub(crate) mod sessions;
 pub(crate) mod show;
 pub(crate) mod site;

@@ -59,7 +59,7 @@ struct Body {
 }
 
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
-    let repository = access.repository(&args.repository, false)?;
+    let repository = access.repository(&args.repository.repo, false)?;
     let keep = Keep {
         last: args.keep_last,
         daily: args.keep_daily,

@@ -106,7 +106,7 @@ impl Args {
 }
 
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
-    let repository = access.repository(&args.repository, false)?;
+    let repository = access.repository(&args.repository.repo, false)?;
     let number = args.choose(&repository)?;
     let dir = std::path::absolute(&args.dir)
         .map_err(|e| Failure::io(format_args!("finding {}", args.dir.display()), &e))?;

@@ -64,7 +64,7 @@ const COLUMNS: [Column; 5] = [
 ];
 
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
-    let repository = access.repository(&args.repository, false)?;
+    let repository = access.repository(&args.repository.repo, false)?;
     let (snapshots, damage) = repository.snapshots()?;
     if out.is_json() {
         let line = |s: &reelvault::backup::Snapshot| Line {
@@ -109,7 +109,7 @@ pub(crate) fn forget(access: &Access, args: &ForgetArgs, out: &mut Out) -> Run {
         dry_run: bool,
         forgotten: &'a [u64],
     }
-    let repository = access.repository(&args.repository, false)?;
+    let repository = access.repository(&args.repository.repo, false)?;
     if args.dry_run {
         let (snapshots, _) = repository.snapshots()?;
         let is_there = |number: &u64| snapshots.iter().any(|s| s.number == *number);
