@@ -1,5 +1,6 @@
 // What the whole page shares: who is signed in, where it stands, how it looks, what it says.
 import { api, whenSignedOut, type Me, type Problem, type Role, type Site, asProblem } from './api';
+import { forgetLists } from './sessions.svelte';
 import { decode, format, noFilters, parse, type Route } from './route';
 
 export type Theme = 'auto' | 'light' | 'dark';
@@ -37,6 +38,8 @@ class App {
     whenSignedOut(() => {
       if (!this.me) return;
       this.me = null;
+      // What was listed, or refused, was for who was signed in.
+      forgetLists();
       this.signInNote = 'Your session has ended. Sign in to go on where you were.';
     });
   }
@@ -96,6 +99,7 @@ class App {
   async signOut() {
     try { await api.logout(); } catch (error) { this.say(asProblem(error).message, true); return; }
     this.me = null;
+    forgetLists();
     this.signInNote = '';
     this.go({ view: 'home' });
   }

@@ -33,7 +33,8 @@ export class SessionList {
   }
 
   async more() {
-    if (this.loading || this.complete || this.problem) return;
+    // A list that was left asks no more: each request would fail at once, and the next one begin, for ever.
+    if (this.loading || this.complete || this.problem || this.#abort.signal.aborted) return;
     this.loading = true;
     try {
       const page = await api.sessions(this.site, { ...this.#q, cursor: this.next }, this.#abort.signal);
