@@ -115,7 +115,9 @@ test('the windows of one session are told apart', async () => {
   await until('its page is shown', async () => Math.abs((await seconds()) * 1000 + recorded(names.site, 's-f71cc1ab20d5d076').first_ms - back.timestamp) < 3000);
 });
 
-test('inactivity is skipped, and not when that is turned off', async () => {
+// The corpus itself has no rest that long: in the mock, chunks that it leaves out make one.
+const noRest = REAL && !process.env.REELVAULT_REST_SESSION && 'REELVAULT_REST_SESSION is not set';
+test('inactivity is skipped, and not when that is turned off', { skip: noRest }, async () => {
   const rest = longestRest(REST.site, REST.id);
   assert.ok(rest.to - rest.from > 10_000, 'the corpus holds a long rest');
   const start = recorded(REST.site, REST.id).first_ms;
