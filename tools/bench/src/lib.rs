@@ -4,6 +4,7 @@
 //! what is compared alternates within a round, and the median of the rounds is told.
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures the real machine")]
 
+mod backup;
 mod corpus;
 mod delete;
 mod ingest;
@@ -65,6 +66,8 @@ pub struct Config {
     pub segments: u64,
     /// Days of the store of which some are dropped.
     pub days: u64,
+    /// Bytes of the store that is backed up.
+    pub backup_bytes: u64,
     /// Sessions that are erased of those of the site that is listed; a divisor of these.
     pub erasures: u64,
     /// Only these parts, by name; all if empty.
@@ -84,6 +87,7 @@ impl Config {
             list_sessions: 100_000,
             segments: 10_000,
             days: 365,
+            backup_bytes: 2 << 30,
             erasures: 20_000,
             only: Vec::new(),
         }
@@ -99,6 +103,7 @@ impl Config {
             list_sessions: 10_000,
             segments: 1_000,
             days: 37,
+            backup_bytes: 200 << 20,
             erasures: 2_000,
             ..Self::full(corpus, dir)
         }
@@ -110,8 +115,8 @@ impl Config {
 }
 
 /// The parts of a run, by the names that [`Config::only`] takes.
-pub const PARTS: [&str; 8] =
-    ["ingest", "replay", "list", "open", "space", "delete", "memory", "kill"];
+pub const PARTS: [&str; 9] =
+    ["ingest", "replay", "list", "open", "space", "delete", "memory", "kill", "backup"];
 
 /// Runs the benchmark. `said` is told what is being done.
 ///
@@ -122,7 +127,7 @@ pub fn run(config: &Config, said: &dyn Fn(&str)) -> Result<Report> {
     let mut report = Report::new(machine::describe(), &corpus);
     let bench = Bench { config, corpus };
     type Part = fn(&Bench<'_>, &mut Report) -> Result<()>;
-    let parts: [(&str, &str, Part); 8] = [
+    let parts: [(&str, &str, Part); 9] = [
         ("ingest", "durable ingest beside the bare loop", ingest::measure),
         ("replay", "replay beside decrypting and decompressing in memory", read::replay),
         ("list", "listing a day of a large site", read::list),
@@ -131,6 +136,7 @@ pub fn run(config: &Config, said: &dyn Fn(&str)) -> Result<Report> {
         ("delete", "deleting days and sessions, and reading after", delete::measure),
         ("memory", "memory while much is ingested", memory::measure),
         ("kill", "opening after a kill", open::after_kill),
+        ("backup", "backing up and restoring beside cp, restic and borg", backup::measure),
     ];
     for (name, what, part) in parts {
         if config.wants(name) {

@@ -15,7 +15,12 @@ pub(crate) fn describe() -> String {
 
 /// A line of `/proc/self/status` in KiB.
 pub(crate) fn status_kib(field: &str) -> u64 {
-    let status = read_to_string("/proc/self/status").unwrap_or_default();
+    status_kib_of(std::process::id(), field)
+}
+
+/// A line of another process's status in KiB; 0 if it has ended.
+pub(crate) fn status_kib_of(process: u32, field: &str) -> u64 {
+    let status = read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     status
         .lines()
         .find_map(|l| l.strip_prefix(field)?.trim_start_matches(':').trim().strip_suffix("kB"))

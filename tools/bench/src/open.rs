@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use reelvault::env::Env;
-use reelvault::{Chunk, Durability, Session, SessionId, SiteId, Store};
+use reelvault::{Chunk, Durability, Options, Session, SessionId, Site, SiteId, Store};
 
 use crate::corpus::{Corpus, session_name};
 use crate::report::{Goal, Report};
@@ -13,22 +13,7 @@ use crate::{Bench, BenchError, Result, median, now_ms};
 pub(crate) fn segments(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
     let place = bench.place("open")?;
     let options = place.options(Env::real())?.background(false);
-    let store = Store::create(options.clone())?;
-    let site = store.add_site(SiteId::new("long.example")?, 400)?;
-    let count = bench.config.segments;
-    let now_ms = now_ms();
-    for n in 0..count {
-        let (day, class) = (n % 100, 200 + n / 100);
-        let at = now_ms - day * 86_400_000;
-        let chunk = Chunk::from_events(0, format!("{{\"timestamp\":{at}}}\n").into_bytes())?;
-        let session =
-            Session::new(SessionId::new(format!("s-{n}"))?).retention_days(class as u32)?;
-        site.append_with(&session, &chunk, Durability::Deferred)?;
-    }
-    store.archive()?;
-    let segments = store.stats()?.segments;
-    store.close()?;
-    drop(site);
+    let segments = store_of_segments(&options, bench.config.segments)?;
     let mut times = Vec::new();
     for _ in 0..11 {
         let start = Instant::now();
@@ -39,6 +24,35 @@ pub(crate) fn segments(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
     let note = format!("{segments} segments; median of 11, warm");
     let goal = Goal::AtMost(300.0, "<= 300 ms");
     report.add("open a store of many segments", median(times), "ms", None, goal, note);
+    Ok(())
+}
+
+/// Makes a store of so many segments of one small session each; how many there are.
+pub(crate) fn store_of_segments(options: &Options, count: u64) -> Result<u64> {
+    let store = Store::create(options.clone())?;
+    let site = store.add_site(SiteId::new("long.example")?, 400)?;
+    let now_ms = now_ms();
+    for n in 0..count {
+        let (day, class) = (n % 100, 200 + n / 100);
+        append_one(&site, &format!("s-{n}"), now_ms - day * 86_400_000, class as u32)?;
+    }
+    store.archive()?;
+    let segments = store.stats()?.segments;
+    store.close()?;
+    Ok(segments)
+}
+
+/// Adds one more segment to such a store.
+pub(crate) fn one_more_segment(store: &Store) -> Result<()> {
+    let site = store.site(&SiteId::new("long.example")?)?;
+    append_one(&site, "one-more", now_ms(), 199)?;
+    Ok(store.archive()?)
+}
+
+fn append_one(site: &Site, name: &str, at: u64, class: u32) -> Result<()> {
+    let chunk = Chunk::from_events(0, format!("{{\"timestamp\":{at}}}\n").into_bytes())?;
+    let session = Session::new(SessionId::new(name)?).retention_days(class)?;
+    site.append_with(&session, &chunk, Durability::Deferred)?;
     Ok(())
 }
 
