@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::body::Meter;
 use super::repository::{LISTS, PIECES, Repository, SEGMENTS};
 use super::restore::digest_of;
-use super::{Watch, in_parallel};
+use super::{COPIERS, Watch, in_parallel};
 use crate::error::{Damage, Error, Result};
 use crate::format::repository::{Piece, SnapshotBody, Stored};
 use crate::ids::FileId;
@@ -143,7 +143,7 @@ impl Repository {
         }
         let meter = Meter::new(chosen.iter().map(|(_, (bytes, _))| bytes).sum(), watch);
         let damage = Mutex::new(Vec::new());
-        in_parallel(&chosen, |(name, (bytes, digest))| {
+        in_parallel(COPIERS, &chosen, |(name, (bytes, digest))| {
             let found = self.place.open(name, *bytes).and_then(|file| digest_of(&*file, *bytes));
             match found {
                 Ok(found) if found == *digest => {}

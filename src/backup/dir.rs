@@ -10,16 +10,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::COPY_BYTES;
 use super::place::{Body, Bytes, Place};
-use crate::env::{Entry, Env, File, Mode, read_exact_at};
+use crate::env::{Aligned, Entry, Env, File, Mode, read_exact_at};
 use crate::ids::FileId;
 use crate::keyring::make_dir;
 
 /// Where objects of a store are written before they have their names. What a crash leaves there is removed by prune, like
 /// everything that no snapshot names.
 pub(super) const BESIDE: &str = "tmp";
-/// What is copied at once.
-const COPY_BYTES: usize = 1 << 20;
 
 /// A repository's place in a directory, on this machine or mounted from another.
 pub struct DirPlace {
@@ -68,9 +67,12 @@ impl DirPlace {
     }
 
     fn copy(&self, path: &Path, body: &mut dyn Body) -> io::Result<()> {
-        let file = self.env.disk.open(path, Mode::Create)?;
         let (mut at, bytes) = (0, body.bytes());
-        let mut buf = vec![0; bytes.min(COPY_BYTES as u64) as usize];
+        let file = match bytes >= COPY_BYTES as u64 {
+            true => self.env.disk.open_direct(path, Mode::Create)?,
+            false => self.env.disk.open(path, Mode::Create)?,
+        };
+        let mut buf = Aligned::new(bytes.min(COPY_BYTES as u64) as usize);
         while at < bytes {
             let part = (bytes - at).min(COPY_BYTES as u64) as usize;
             body.fill(&mut buf[..part])?;

@@ -54,11 +54,14 @@ pub struct Progress {
 /// Whoever watches, from several threads: is told how far it is, and says whether to go on.
 pub type Watch<'a> = &'a (dyn Fn(Progress) -> bool + Sync);
 
-/// How many copy at once: one reads and digests while the other waits for the place.
-const COPIERS: usize = 2;
+/// What is copied at once: large enough to be written past the system's cache at a disk's speed, and to be asked of a bucket in one request.
+const COPY_BYTES: usize = 2 << 20;
+/// How many copy at once: some read and digest while others wait for the disk.
+const COPIERS: usize = 4;
 
 /// Does something with each of these in a few threads; the first failure is told, after which nothing more is begun.
 fn in_parallel<T: Sync>(
+    threads: usize,
     items: &[T],
     work: impl Fn(&T) -> crate::Result<()> + Sync,
 ) -> crate::Result<()> {
@@ -74,7 +77,7 @@ fn in_parallel<T: Sync>(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..COPIERS.min(items.len()) {
+        for _ in 1..threads.min(items.len()) {
             scope.spawn(run);
         }
         run();

@@ -41,6 +41,11 @@ pub trait Place: Send + Sync {
     /// The place's, and the body's.
     fn put(&self, name: &str, body: &mut dyn Body) -> io::Result<()>;
 
+    /// How many objects are put at once. Each takes memory, if parts of it are held while they are on their way.
+    fn copiers(&self) -> usize {
+        super::COPIERS
+    }
+
     /// The objects in a folder by name, from the first on, at most so many. A folder without objects is not there, and that is no error.
     ///
     /// # Errors

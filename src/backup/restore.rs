@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 
 use super::body::{Meter, is_stopped};
 use super::repository::Repository;
-use super::{Watch, in_parallel};
-use crate::env::{File, Mode, read_exact_at};
+use super::{COPIERS, COPY_BYTES, Watch, in_parallel};
+use crate::env::{Aligned, File, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
 use crate::format::manifest::SegmentEntry;
 use crate::format::repository::{Piece, SnapshotBody, Stored, bytes_of};
@@ -28,8 +28,6 @@ use crate::store::{Store, Tally, Wanted};
 
 /// Stands in a directory for as long as a store is being restored into it.
 const RESTORING: &str = "restoring";
-/// What is copied at once.
-const COPY_BYTES: usize = 1 << 20;
 
 /// What is to be restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +186,7 @@ impl Repository {
     ) -> Result<Vec<SegmentEntry>> {
         self.remove_others(dir, &steps)?;
         let (entries, resumed) = (Mutex::new(Vec::new()), Mutex::new(0));
-        in_parallel(&steps, |Step { stored, whole }| {
+        in_parallel(COPIERS, &steps, |Step { stored, whole }| {
             let entry = match whole {
                 true => {
                     *resumed.lock() += u64::from(self.copy_segment(stored, dir, meter)?);
@@ -244,7 +242,7 @@ impl Repository {
         }
         let source = self.place.open(&object, entry.bytes);
         let source = source.map_err(|e| self.reading(&object, e))?;
-        let file = disk.open(&path, Mode::Replace).map_err(failed)?;
+        let file = disk.open_direct(&path, Mode::Replace).map_err(failed)?;
         let digest = self.copy(&object, &*source, (&*file, &path, 0), entry.bytes, meter)?;
         file.sync().map_err(failed)?;
         match digest == entry.digest {
@@ -271,7 +269,7 @@ impl Repository {
         meter: &Meter<'_>,
     ) -> Result<[u8; 32]> {
         let (mut digest, mut at) = (Sha256::new(), 0);
-        let mut buf = vec![0; bytes.min(COPY_BYTES as u64) as usize];
+        let mut buf = Aligned::new(bytes.min(COPY_BYTES as u64) as usize);
         while at < bytes {
             let part = (bytes - at).min(COPY_BYTES as u64) as usize;
             let read = read_exact_at(source, &mut buf[..part], at);
@@ -286,7 +284,7 @@ impl Repository {
     }
 
     fn write_journals(&self, body: &SnapshotBody, dir: &Path, meter: &Meter<'_>) -> Result<()> {
-        in_parallel(&body.journals, |journal| {
+        in_parallel(COPIERS, &body.journals, |journal| {
             self.join(&dir.join(journal_name(journal.id)), &journal.pieces, meter)
         })
     }
@@ -294,7 +292,7 @@ impl Repository {
     /// Puts a file together of its pieces.
     fn join(&self, path: &Path, pieces: &[Piece], meter: &Meter<'_>) -> Result<()> {
         let failed = |e| Error::io("restoring", path, e);
-        let file = self.env().disk.open(path, Mode::Replace).map_err(failed)?;
+        let file = self.env().disk.open_direct(path, Mode::Replace).map_err(failed)?;
         let mut to = 0;
         for piece in pieces {
             let object = self.piece_object(piece.id);

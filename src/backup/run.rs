@@ -347,7 +347,7 @@ impl<'a> Backup<'a> {
         done: &mut Done,
     ) -> Result<()> {
         let damage = Mutex::new(Vec::new());
-        in_parallel(missing, |stored| {
+        in_parallel(self.repository.place.copiers(), missing, |stored| {
             let name = segment_name(stored.entry.id);
             let path = self.source.dir.join(&name);
             let file = match self.repository.env().disk.open(&path, Mode::Read) {

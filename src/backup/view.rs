@@ -140,6 +140,10 @@ impl Disk for View {
         }
     }
 
+    fn open_direct(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+        if self.is_ours(path) { read_only() } else { self.below.open_direct(path, mode) }
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         if self.is_ours(from) || self.is_ours(to) {
             return read_only();

@@ -50,6 +50,10 @@ impl Counted {
         Self { inner, counters: Arc::default() }
     }
 
+    fn counted(&self, inner: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(CountedFile { inner, counters: Arc::clone(&self.counters) })
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -81,8 +85,10 @@ impl std::ops::Sub for Counts {
 
 impl Disk for Counted {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
-        let inner = self.inner.open(path, mode)?;
-        Ok(Arc::new(CountedFile { inner, counters: Arc::clone(&self.counters) }))
+        Ok(self.counted(self.inner.open(path, mode)?))
+    }
+    fn open_direct(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+        Ok(self.counted(self.inner.open_direct(path, mode)?))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.inner.rename(from, to)

@@ -5,6 +5,7 @@
 //! anything of formats or keys.
 
 mod count;
+mod direct;
 #[allow(unsafe_code)]
 mod map;
 mod real;
@@ -16,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use count::{Counted, Counts};
+pub(crate) use direct::Aligned;
 pub use map::Mapping;
 pub use real::{RealClock, RealDisk, RealRandom};
 
@@ -73,6 +75,13 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// The system's.
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>>;
+    /// Opens a file that is written once, in large pieces, and not read soon: past the system's cache, where there is such a way.
+    ///
+    /// # Errors
+    /// The system's.
+    fn open_direct(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+        self.open(path, mode)
+    }
     /// Renames a file, replacing what stands at `to`.
     ///
     /// # Errors

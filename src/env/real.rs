@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::direct::DirectFile;
 use super::{Clock, Disk, Entry, File, Locking, Mapping, Mode, Random};
 
 /// The operating system's file system.
@@ -30,23 +31,37 @@ struct RealFile(fs::File);
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
 
+fn open(path: &Path, mode: Mode) -> io::Result<fs::File> {
+    let mut options = OpenOptions::new();
+    options.read(true).mode(FILE_MODE);
+    match mode {
+        Mode::Read => {}
+        Mode::Write => {
+            options.write(true);
+        }
+        Mode::Create => {
+            options.write(true).create_new(true);
+        }
+        Mode::Replace => {
+            options.write(true).create(true).truncate(true);
+        }
+    }
+    options.open(path)
+}
+
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
-        let mut options = OpenOptions::new();
-        options.read(true).mode(FILE_MODE);
-        match mode {
-            Mode::Read => {}
-            Mode::Write => {
-                options.write(true);
-            }
-            Mode::Create => {
-                options.write(true).create_new(true);
-            }
-            Mode::Replace => {
-                options.write(true).create(true).truncate(true);
-            }
+        Ok(Arc::new(RealFile(open(path, mode)?)))
+    }
+
+    fn open_direct(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+        let file = open(path, mode)?;
+        let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+        match OpenOptions::new().write(true).custom_flags(flags).open(path) {
+            Ok(direct) => Ok(Arc::new(DirectFile::new(file, direct))),
+            // A file system without it.
+            Err(_) => Ok(Arc::new(RealFile(file))),
         }
-        Ok(Arc::new(RealFile(options.open(path)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -128,18 +143,23 @@ impl Disk for RealDisk {
     }
 }
 
+/// Reads until the buffer is full or the file ends.
+pub(super) fn read_up_to(file: &fs::File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read_at(&mut buf[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
+
 impl File for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut done = 0;
-        while done < buf.len() {
-            match self.0.read_at(&mut buf[done..], offset + done as u64) {
-                Ok(0) => break,
-                Ok(n) => done += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(done)
+        read_up_to(&self.0, buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {

@@ -21,6 +21,8 @@ use crate::PlaceError;
 
 /// Bytes of a part of a large object, and of what is put in one request. S3 asks for 5 MiB at least; two threads hold two parts each.
 const PART_BYTES: u64 = 8 << 20;
+/// Objects that are put at once: of each, up to three parts are in memory, and a backup is to stay below 64 MiB.
+const COPIERS: usize = 2;
 /// Most parts of an object: S3 allows 10,000.
 const PARTS_MAX: u64 = 9_000;
 
@@ -170,6 +172,10 @@ impl Place for Bucket {
             true => self.put_whole(name, body),
             false => self.put_parts(name, body),
         }
+    }
+
+    fn copiers(&self) -> usize {
+        COPIERS
     }
 
     fn list(&self, folder: &str, entries_max: usize) -> io::Result<Vec<Entry>> {
