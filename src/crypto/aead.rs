@@ -2,11 +2,11 @@
 
 use std::sync::OnceLock;
 
-use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::consts::{U12, U16};
 use aes_gcm::aead::{AeadInOut, KeyInit, Tag};
 use aes_gcm_siv::Aes256GcmSiv;
 
+use super::gcm::Gcm;
 use super::{Key, kdf};
 
 pub(crate) const NONCE_BYTES: usize = 12;
@@ -40,7 +40,7 @@ pub(crate) struct Cipher {
     /// Boxed, like the ciphers, so that moving this leaves no copy behind that nothing wipes.
     key: Box<Key>,
     // Made at first use: most keys meet one suite alone.
-    gcm: OnceLock<Box<Aes256Gcm>>,
+    gcm: OnceLock<Gcm>,
     gcm_siv: OnceLock<Box<Aes256GcmSiv>>,
 }
 
@@ -65,8 +65,8 @@ impl Cipher {
         self.suite
     }
 
-    fn gcm(&self) -> &Aes256Gcm {
-        self.gcm.get_or_init(|| Box::new(Aes256Gcm::new(self.key.expose().into())))
+    fn gcm(&self) -> &Gcm {
+        self.gcm.get_or_init(|| Gcm::new(&self.key))
     }
 
     fn gcm_siv(&self) -> &Aes256GcmSiv {
@@ -91,7 +91,10 @@ impl Cipher {
         from: usize,
     ) {
         match suite {
-            Suite::Aes256Gcm => seal(self.gcm(), nonce, aad, buf, from),
+            Suite::Aes256Gcm => {
+                let tag = self.gcm().seal(nonce, aad, &mut buf[from..]);
+                buf.extend_from_slice(&tag);
+            }
             Suite::Aes256GcmSiv => seal(self.gcm_siv(), nonce, aad, buf, from),
         }
     }
@@ -116,7 +119,7 @@ impl Cipher {
         buf: &'a mut [u8],
     ) -> Result<&'a mut [u8], TagMismatch> {
         match suite {
-            Suite::Aes256Gcm => open(self.gcm(), nonce, aad, buf),
+            Suite::Aes256Gcm => self.gcm().open(nonce, aad, buf),
             Suite::Aes256GcmSiv => open(self.gcm_siv(), nonce, aad, buf),
         }
     }
@@ -128,12 +131,16 @@ where
 {
     match aead.encrypt_inout_detached(nonce.into(), aad, (&mut buf[from..]).into()) {
         Ok(tag) => buf.extend_from_slice(&tag),
-        // Both suites refuse messages over 64 GiB; the engine's limits are thousands of times smaller.
-        Err(_) => unreachable!("a unit is far smaller than the limit of its suite"),
+        Err(_) => too_long(),
     }
 }
 
-fn open<'a, A>(
+/// Both suites refuse messages over 64 GiB; the engine's limits are thousands of times smaller.
+pub(super) fn too_long() -> ! {
+    unreachable!("a unit is far smaller than the limit of its suite")
+}
+
+pub(super) fn open<'a, A>(
     aead: &A,
     nonce: &Nonce,
     aad: &[u8],

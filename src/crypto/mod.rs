@@ -26,6 +26,7 @@
 //! The keys themselves are wiped when dropped and have no `Debug` that shows them.
 
 mod aead;
+mod gcm;
 mod kdf;
 
 pub use aead::Suite;

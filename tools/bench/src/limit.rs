@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
-use aes_gcm::aead::{AeadInOut, KeyInit};
-use aes_gcm::{Aes256Gcm, Nonce};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use parking_lot::Mutex;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::CParameter;
@@ -17,8 +16,14 @@ use crate::{BenchError, Result};
 
 const TAG_BYTES: usize = 16;
 
-pub(crate) fn cipher() -> Aes256Gcm {
-    Aes256Gcm::new(&[7; 32].into())
+/// A key of the library that the command's engine uses, too.
+pub(crate) fn cipher() -> Result<LessSafeKey> {
+    let key = UnboundKey::new(&AES_256_GCM, &[7; 32]);
+    key.map(LessSafeKey::new).map_err(|_| BenchError::Child("a key"))
+}
+
+fn nonce() -> Nonce {
+    Nonce::assume_unique_for_key([3; 12])
 }
 
 /// A compressor as the engine uses it for chunks (`blocks` false) or for blocks.
@@ -34,19 +39,15 @@ pub(crate) fn compressor(level: i32, blocks: bool) -> std::io::Result<Compressor
 pub(crate) fn pack(
     raw: &[u8],
     compressor: &mut Compressor<'_>,
-    cipher: &Aes256Gcm,
+    cipher: &LessSafeKey,
     out: &mut Vec<u8>,
 ) -> std::io::Result<()> {
     out.clear();
     out.reserve(zstd::zstd_safe::compress_bound(raw.len()) + TAG_BYTES);
     compressor.compress_to_buffer(raw, out)?;
-    let nonce = Nonce::from([3; 12]);
-    let sealed = cipher.encrypt_inout_detached(&nonce, b"", out.as_mut_slice().into());
-    match sealed {
-        Ok(tag) => out.extend_from_slice(&tag),
-        Err(_) => return Err(std::io::Error::other("sealing")),
-    }
-    Ok(())
+    cipher
+        .seal_in_place_append_tag(nonce(), Aad::empty(), out)
+        .map_err(|_| std::io::Error::other("sealing"))
 }
 
 /// Decrypts `sealed` in place and decompresses it into `raw`, which is emptied first.
@@ -54,16 +55,11 @@ pub(crate) fn unpack(
     sealed: &mut [u8],
     raw_bytes: usize,
     decompressor: &mut Decompressor<'_>,
-    cipher: &Aes256Gcm,
+    cipher: &LessSafeKey,
     raw: &mut Vec<u8>,
 ) -> std::io::Result<()> {
-    let at = sealed.len().saturating_sub(TAG_BYTES);
-    let (text, tag) = sealed.split_at_mut(at);
-    let tag = aes_gcm::Tag::try_from(&*tag).map_err(|_| std::io::Error::other("tag"))?;
-    let nonce = Nonce::from([3; 12]);
-    cipher
-        .decrypt_inout_detached(&nonce, b"", (&mut *text).into(), &tag)
-        .map_err(|_| std::io::Error::other("opening"))?;
+    let text = cipher.open_in_place(nonce(), Aad::empty(), sealed);
+    let text = text.map_err(|_| std::io::Error::other("opening"))?;
     raw.clear();
     raw.reserve(raw_bytes);
     decompressor.decompress_to_buffer(text, raw)?;
@@ -130,7 +126,7 @@ fn worker(
     level: i32,
 ) -> std::io::Result<()> {
     let mut compressor = compressor(level, false)?;
-    let cipher = cipher();
+    let cipher = cipher().map_err(std::io::Error::other)?;
     let mut packed = Vec::new();
     while let Some((site, raw)) = work.get(next.fetch_add(1, Relaxed)) {
         pack(raw, &mut compressor, &cipher, &mut packed)?;

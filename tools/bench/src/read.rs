@@ -77,7 +77,7 @@ pub(crate) fn replay(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
 fn sealed_blocks(bench: &Bench<'_>) -> Result<Vec<(usize, Vec<u8>)>> {
     let failed = |e| BenchError::Io("memory".into(), e);
     let mut compressor = limit::compressor(5, true).map_err(failed)?;
-    let cipher = limit::cipher();
+    let cipher = limit::cipher()?;
     let mut sealed = Vec::new();
     for session in &bench.corpus.sessions {
         let mut block: Vec<u8> = Vec::new();
@@ -105,7 +105,7 @@ fn sealed_blocks(bench: &Bench<'_>) -> Result<Vec<(usize, Vec<u8>)>> {
 fn unpack_all(sealed: &[(usize, Vec<u8>)]) -> Result<f64> {
     let failed = |e| BenchError::Io("memory".into(), e);
     let mut decompressor = Decompressor::new().map_err(failed)?;
-    let cipher = limit::cipher();
+    let cipher = limit::cipher()?;
     // Decrypting is in place, so each round works on copies, as the engine does on what it has read.
     let mut copies = sealed.to_vec();
     let mut raw = Vec::new();

@@ -32,7 +32,7 @@ fn weigh(bench: &Bench<'_>, canvas: bool) -> Result<(u64, u64, u64)> {
     let sites = bench.sites(&store)?;
     let failed = |e| BenchError::Io("memory".into(), e);
     let mut compressor = limit::compressor(3, false).map_err(failed)?;
-    let cipher = limit::cipher();
+    let cipher = limit::cipher()?;
     let (mut out, mut chunks_bytes, mut raw) = (Vec::new(), 0, 0);
     let start_ms = now_ms();
     for (n, session) in bench.corpus.sessions.iter().enumerate().filter(|s| s.1.canvas == canvas) {
