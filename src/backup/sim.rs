@@ -162,8 +162,8 @@ impl Place for SimPlace {
         }
     }
 
-    fn open(&self, name: &str, _bytes: u64) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(Object { place: self.clone(), name: name.to_owned() }))
+    fn open(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(Object { place: self.clone(), name: name.to_owned(), bytes }))
     }
 
     fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -228,6 +228,7 @@ impl Place for SimPlace {
 struct Object {
     place: SimPlace,
     name: String,
+    bytes: u64,
 }
 
 impl File for Object {
@@ -248,6 +249,6 @@ impl File for Object {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
     fn len(&self) -> io::Result<u64> {
-        self.place.length(&self.name)
+        Ok(self.bytes)
     }
 }

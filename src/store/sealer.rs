@@ -133,13 +133,11 @@ impl Sealer {
         Ok(body)
     }
 
-    /// A reader learns of an erasure here as it does elsewhere.
+    /// A reader learns of an erasure here as it does elsewhere. What is of no site cannot be erased, and asks nobody.
     fn check_not_erased(&self) -> Result<()> {
+        let Some(site) = &self.site else { return Ok(()) };
         self.inner.keep_up()?;
-        match &self.site {
-            Some(site) if site.is_gone() => Err(Error::Erased),
-            _ => Ok(()),
-        }
+        if site.is_gone() { Err(Error::Erased) } else { Ok(()) }
     }
 }
 

@@ -113,6 +113,13 @@ impl PackedReplay {
         next.map(|head| head.bytes).unwrap_or_default()
     }
 
+    /// Whether there is nothing more to come: [`next_frame`](Self::next_frame) would yield `None`. It reads nothing.
+    #[must_use]
+    pub fn is_over(&mut self) -> bool {
+        self.replay.skip_late();
+        self.replay.sources.iter().all(|source| source.ahead().is_none())
+    }
+
     /// Appends the next zstd frame to `out`; `None` at the end.
     ///
     /// # Errors

@@ -118,9 +118,14 @@ impl RecordedSession {
     }
 }
 
-/// A session's name in a benchmark: the recorded one's number and a number of its own.
+/// A session's id in a benchmark: the recorded one's number and a number of its own.
+pub(crate) fn session_id(recorded: usize, copy: u64) -> String {
+    format!("s-{recorded:04}-{copy:08}")
+}
+
+/// A session of that id.
 pub(crate) fn session_name(recorded: usize, copy: u64) -> Result<Session> {
-    let id = SessionId::new(format!("s-{recorded:04}-{copy:08}"))?;
+    let id = SessionId::new(session_id(recorded, copy))?;
     let visitor = VisitorId::new(format!("v-{}", copy % 1_000))?;
     Ok(Session::new(id).visitor(visitor))
 }

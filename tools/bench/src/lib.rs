@@ -14,6 +14,7 @@ mod memory;
 mod open;
 mod read;
 mod report;
+mod serve;
 mod space;
 
 use std::path::PathBuf;
@@ -68,6 +69,10 @@ pub struct Config {
     pub days: u64,
     /// Bytes of the store that is backed up.
     pub backup_bytes: u64,
+    /// Sessions of the site whose pages the service is asked for.
+    pub page_sessions: u64,
+    /// Raw bytes of the longest session that the service plays.
+    pub long_bytes: u64,
     /// Sessions that are erased of those of the site that is listed; a divisor of these.
     pub erasures: u64,
     /// Only these parts, by name; all if empty.
@@ -88,6 +93,8 @@ impl Config {
             segments: 10_000,
             days: 365,
             backup_bytes: 2 << 30,
+            page_sessions: 1_000_000,
+            long_bytes: 500 << 20,
             erasures: 20_000,
             only: Vec::new(),
         }
@@ -104,6 +111,8 @@ impl Config {
             segments: 1_000,
             days: 37,
             backup_bytes: 200 << 20,
+            page_sessions: 100_000,
+            long_bytes: 50 << 20,
             erasures: 2_000,
             ..Self::full(corpus, dir)
         }
@@ -115,8 +124,8 @@ impl Config {
 }
 
 /// The parts of a run, by the names that [`Config::only`] takes.
-pub const PARTS: [&str; 9] =
-    ["ingest", "replay", "list", "open", "space", "delete", "memory", "kill", "backup"];
+pub const PARTS: [&str; 10] =
+    ["ingest", "replay", "list", "open", "space", "delete", "memory", "kill", "backup", "serve"];
 
 /// Runs the benchmark. `said` is told what is being done.
 ///
@@ -127,7 +136,7 @@ pub fn run(config: &Config, said: &dyn Fn(&str)) -> Result<Report> {
     let mut report = Report::new(machine::describe(), &corpus);
     let bench = Bench { config, corpus };
     type Part = fn(&Bench<'_>, &mut Report) -> Result<()>;
-    let parts: [(&str, &str, Part); 9] = [
+    let parts: [(&str, &str, Part); 10] = [
         ("ingest", "durable ingest beside the bare loop", ingest::measure),
         ("replay", "replay beside decrypting and decompressing in memory", read::replay),
         ("list", "listing a day of a large site", read::list),
@@ -137,6 +146,7 @@ pub fn run(config: &Config, said: &dyn Fn(&str)) -> Result<Report> {
         ("memory", "memory while much is ingested", memory::measure),
         ("kill", "opening after a kill", open::after_kill),
         ("backup", "backing up and restoring beside cp, restic and borg", backup::measure),
+        ("serve", "the replay service beside nginx", serve::measure),
     ];
     for (name, what, part) in parts {
         if config.wants(name) {

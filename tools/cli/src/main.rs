@@ -14,6 +14,7 @@ mod human;
 mod import;
 mod info;
 mod interrupt;
+mod memory;
 mod output;
 mod progress;
 mod when;

@@ -1,18 +1,21 @@
 //! The audit log: who looked at, took away, erased or was refused what, of each site, sealed under the site's key.
 //!
-//! One thread writes. A deed is on the disk before its answer begins (a view is at least with the system by then, and on the
-//! disk within moments); attempts that were refused are written afterwards, so that the time of an answer tells nothing.
+//! A deed is on the disk before its answer begins: one thread writes them, and those that wait share a sync. A view is written
+//! by whoever shows it, so it is with the system when its answer begins, and on the disk within [`SETTLE_TIME`]. Attempts that were refused
+//! are written afterwards, so that the time of an answer tells nothing.
 //! Never an event's content, and never a recorded person's address: the address is that of whoever asked.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use reelvault::env::Env;
-use reelvault::{Site, SiteHandle, SiteId};
+use reelvault::{Error, Site, SiteHandle, SiteId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
@@ -25,6 +28,8 @@ use crate::source::Source;
 pub const PURPOSE: &str = "replay service audit";
 /// Logs that are kept open; each costs a file descriptor.
 const OPEN_MAX: usize = 128;
+/// How long views that were written may wait for the disk, so that many share a sync.
+const SETTLE_TIME: Duration = Duration::from_millis(100);
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -84,16 +89,18 @@ pub(crate) struct Entry {
     pub(crate) address: String,
 }
 
-struct Job {
-    entry: Entry,
-    /// Told when it is as safe as it is to be.
-    done: Option<oneshot::Sender<bool>>,
+enum Job {
+    /// To be written, and told when it is as safe as it is to be.
+    Write(Entry, Option<oneshot::Sender<bool>>),
+    /// Views were written that are not on the disk yet.
+    Settle,
 }
 
 /// The audit logs of all sites.
 pub(crate) struct Audit {
     queue: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
+    writer: Arc<Mutex<Writer>>,
     figures: Arc<Figures>,
 }
 
@@ -125,10 +132,13 @@ impl Audit {
             used: 0,
             denied: HashMap::new(),
             failing: HashSet::new(),
+            unsynced: HashSet::new(),
         };
-        let thread = std::thread::Builder::new().name("audit".into());
-        let thread = thread.spawn(move || writer.run(&jobs))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), figures })
+        let writer = Arc::new(Mutex::new(writer));
+        let (thread, writing) =
+            (std::thread::Builder::new().name("audit".into()), Arc::clone(&writer));
+        let thread = thread.spawn(move || run(&writing, &jobs))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread), writer, figures })
     }
 
     pub(crate) fn figures(&self) -> &Figures {
@@ -139,12 +149,29 @@ impl Audit {
     pub(crate) async fn record(&self, entry: Entry) -> bool {
         let (done, told) = oneshot::channel();
         let Some(queue) = &self.queue else { return false };
-        queue.try_send(Job { entry, done: Some(done) }).is_ok() && told.await.unwrap_or(false)
+        queue.try_send(Job::Write(entry, Some(done))).is_ok() && told.await.unwrap_or(false)
+    }
+
+    /// Records a view, here. Whether it is recorded: if not, it must not be shown. It may block.
+    pub(crate) fn record_view(&self, entry: &Entry) -> bool {
+        let (written, first) = {
+            let mut writer = self.writer.lock();
+            let first = writer.unsynced.is_empty();
+            (writer.write(entry).is_ok(), first)
+        };
+        if written
+            && first
+            && let Some(queue) = &self.queue
+        {
+            // If the queue is full, whoever empties it settles this too.
+            let _ = queue.try_send(Job::Settle);
+        }
+        written
     }
 
     /// Records that something was refused, some time soon.
     pub(crate) fn denied(&self, entry: Entry) {
-        let job = Job { entry, done: None };
+        let job = Job::Write(entry, None);
         if self.queue.as_ref().is_none_or(|queue| queue.try_send(job).is_err()) {
             self.figures.dropped.fetch_add(1, Relaxed);
         }
@@ -176,50 +203,96 @@ struct Writer {
     /// Of each site: the minute, and how many attempts were recorded in it.
     denied: HashMap<SiteHandle, (u64, u32)>,
     failing: HashSet<SiteHandle>,
+    /// Sites whose log has records that may not be on the disk yet.
+    unsynced: HashSet<SiteHandle>,
 }
 
-impl Writer {
-    fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
-            // What waits by then shares the syncs.
-            let group: Vec<Job> = std::iter::once(first).chain(jobs.try_iter()).collect();
-            let mut wait = Vec::new();
-            let mut touched = Vec::new();
-            for Job { entry, done } in group {
-                let written = self.write(&entry);
-                if let Ok(Some(handle)) = written {
-                    touched.push(handle);
-                }
-                let ok = written.is_ok();
-                match done {
-                    // A view may begin now; the others wait for the disk.
-                    Some(done) if entry.action == Action::View || !ok => _ = done.send(ok),
-                    Some(done) => wait.push(done),
-                    None => {}
+/// Writes deeds and refusals, and sees that all that was written gets to the disk.
+fn run(writer: &Mutex<Writer>, jobs: &Receiver<Job>) {
+    let mut due: Option<Instant> = None;
+    loop {
+        let first = match due {
+            None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => jobs.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        let (mut wait, mut settles) = (Vec::new(), false);
+        match first {
+            Err(RecvTimeoutError::Disconnected) => {
+                sync(writer);
+                return;
+            }
+            Err(RecvTimeoutError::Timeout) => settles = true,
+            Ok(first) => {
+                // What waits by then shares the sync.
+                for job in std::iter::once(first).chain(jobs.try_iter()) {
+                    let Job::Write(entry, done) = job else {
+                        due = due.or_else(|| Some(Instant::now() + SETTLE_TIME));
+                        continue;
+                    };
+                    let written = writer.lock().write(&entry).is_ok();
+                    due = due.or_else(|| Some(Instant::now() + SETTLE_TIME));
+                    match done {
+                        // A view may begin now; the others wait for the disk.
+                        Some(done) if entry.action == Action::View || !written => {
+                            let _ = done.send(written);
+                        }
+                        Some(done) => wait.push(done),
+                        None => {}
+                    }
                 }
             }
-            touched.sort_unstable();
-            touched.dedup();
-            let synced = touched.iter().all(|site| self.sync(*site));
+        }
+        // However much comes in, what was written does not wait longer.
+        settles |= due.is_some_and(|at| at <= Instant::now());
+        if settles || !wait.is_empty() {
+            let synced = sync(writer);
+            due = None;
             wait.into_iter().for_each(|done| _ = done.send(synced));
         }
     }
+}
 
+/// Makes durable what was written; nobody waits meanwhile who only writes.
+fn sync(writer: &Mutex<Writer>) -> bool {
+    let files: Vec<_> = {
+        let mut writer = writer.lock();
+        let sites: Vec<SiteHandle> = writer.unsynced.drain().collect();
+        let file = |site: SiteHandle| Some((site, writer.logs.get(&site)?.0.file()?));
+        sites.into_iter().filter_map(file).collect()
+    };
+    let mut all = true;
+    for (site, file) in files {
+        let synced = file.sync().map_err(LogError::from);
+        all &= synced.is_ok();
+        let mut writer = writer.lock();
+        if synced.is_err() {
+            // After a failed sync nothing is known of the file until it is read again.
+            writer.logs.remove(&site);
+        }
+        writer.note(site, &synced);
+    }
+    all
+}
+
+impl Writer {
     /// Writes a record; of a site that is not there, or is no more, there is nothing to write.
-    fn write(&mut self, entry: &Entry) -> Result<Option<SiteHandle>, LogError> {
+    fn write(&mut self, entry: &Entry) -> Result<(), LogError> {
         let site = match self.source.store().site(&entry.site) {
-            Ok(site) => site,
-            Err(_) if entry.action == Action::Denied => return Ok(None),
-            Err(e) => return Err(e.into()),
+            // What came to nothing because there is no such site has no log to stand in.
+            Err(Error::UnknownSite(_) | Error::Erased) if entry.outcome != "ok" => return Ok(()),
+            site => site?,
         };
         let handle = site.handle();
         let now_ms = self.env.clock.now_ms();
         if entry.action == Action::Denied && !self.may_record_denied(handle, now_ms / 60_000) {
-            return Ok(None);
+            return Ok(());
         }
         let outcome = self.append(&site, entry, now_ms);
         self.note(handle, &outcome);
-        outcome.map(|()| Some(handle))
+        if outcome.is_ok() {
+            self.unsynced.insert(handle);
+        }
+        outcome
     }
 
     fn append(&mut self, site: &Site, entry: &Entry, now_ms: u64) -> Result<(), LogError> {
@@ -228,8 +301,9 @@ impl Writer {
         if !self.logs.contains_key(&handle) {
             if self.logs.len() >= OPEN_MAX
                 && let Some(oldest) = self.logs.iter().min_by_key(|(_, l)| l.1).map(|(h, _)| *h)
+                && let Some((log, _)) = self.logs.remove(&oldest)
             {
-                self.logs.remove(&oldest);
+                log.sync()?;
             }
             let folder = folder(&self.state, handle);
             let log = SealedLog::open(&self.env, &folder, site.sealer(PURPOSE)?)?;
@@ -255,17 +329,6 @@ impl Writer {
         appended.map(drop)
     }
 
-    fn sync(&mut self, site: SiteHandle) -> bool {
-        let Some((log, _)) = self.logs.get(&site) else { return true };
-        let synced = log.sync();
-        if synced.is_err() {
-            // After a failed sync nothing is known of the file until it is read again.
-            self.logs.remove(&site);
-        }
-        self.note(site, &synced);
-        synced.is_ok()
-    }
-
     fn may_record_denied(&mut self, site: SiteHandle, minute: u64) -> bool {
         if self.denied.len() > 10_000 {
             self.denied.retain(|_, (at, _)| *at == minute);
@@ -285,7 +348,7 @@ impl Writer {
     fn note(&mut self, site: SiteHandle, outcome: &Result<(), LogError>) {
         match outcome {
             // With an erased site its log is gone, which is as it should be.
-            Ok(()) | Err(LogError::Store(reelvault::Error::Erased)) => {
+            Ok(()) | Err(LogError::Store(Error::Erased)) => {
                 self.failing.remove(&site);
             }
             Err(e) => {

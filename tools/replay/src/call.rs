@@ -107,11 +107,10 @@ pub(crate) async fn identify(app: &Arc<App>, headers: &HeaderMap) -> Answer<Opti
         return Ok(checked.ok());
     }
     let Some(value) = cookie::find(headers, cookie::NAME) else { return Ok(None) };
-    let (checking, value) = (Arc::clone(app), value.to_owned());
-    app.blocking.engine(move || signed_in(&checking, &value).map(|(_, caller)| caller)).await
+    Ok(signed_in(app, value).map(|(_, caller)| caller))
 }
 
-/// Whom a cookie stands for. It may block: the store is asked whether its keys still stand.
+/// Whom a cookie stands for. It reads nothing.
 pub(crate) fn signed_in(app: &App, value: &str) -> Option<(SignedIn, Caller)> {
     let inside: SignedIn = cookie::open(&app.cookies, cookie::NAME, value)?;
     if app.env.clock.now_ms() >= inside.expires_ms || app.signed_out.has(&inside.id) {
@@ -186,6 +185,23 @@ impl Open {
         let id = self.param("session").and_then(|text| SessionId::new(text).ok());
         id.map(|id| id.to_string())
     }
+}
+
+/// A session that is being shown, and not yet recorded as such.
+pub(crate) struct Begun(Entry);
+
+impl Begun {
+    /// Records a view here and now, where it may block; whether it was one. What else is done waits for the disk, and not here.
+    pub(crate) fn record(self, app: &App) -> Answer<bool> {
+        if self.0.action != Action::View {
+            return Ok(false);
+        }
+        if app.audit.record_view(&self.0) { Ok(true) } else { Err(not_recorded()) }
+    }
+}
+
+fn not_recorded() -> Problem {
+    Problem::unavailable("The audit log cannot be written, so nothing is shown or done.")
 }
 
 /// Parameters of a query.
@@ -300,17 +316,19 @@ impl Call {
     ) -> Answer<()> {
         let session = session.map(ToString::to_string);
         let entry = self.entry(site, action, session, outcome);
-        if self.open.app.audit.record(entry).await {
-            return Ok(());
-        }
-        Err(Problem::unavailable("The audit log cannot be written, so nothing is shown or done."))
+        if self.open.app.audit.record(entry).await { Ok(()) } else { Err(not_recorded()) }
+    }
+
+    /// What is to be recorded once a session is being shown.
+    pub(crate) fn begun(&self, site: &SiteId, action: Action, session: &SessionId) -> Begun {
+        Begun(self.entry(site, action, Some(session.to_string()), "ok"))
     }
 
     /// Does something with a site in the store, where it may block.
     pub(crate) async fn at_site<T: Send + 'static>(
         &self,
         site: &SiteId,
-        work: impl FnOnce(&App, Site) -> Answer<T> + Send + 'static,
+        work: impl FnOnce(&Arc<App>, Site) -> Answer<T> + Send + 'static,
     ) -> Answer<T> {
         let (app, site) = (Arc::clone(&self.open.app), site.clone());
         let done = self.open.app.blocking.engine(move || {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
@@ -60,7 +60,13 @@ where
     let mut response = outcome.unwrap_or_else(IntoResponse::into_response);
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         note(&app, &problem, &id);
+        let allowed = response.headers_mut().remove(header::ALLOW);
         response = problem.render(&id);
+        // Which methods there are, the router knows (RFC 9110, 15.5.6).
+        if let Some(allowed) = allowed.filter(|_| problem.status == StatusCode::METHOD_NOT_ALLOWED)
+        {
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
     }
     finish(response.headers_mut(), &id);
     let status = response.status();

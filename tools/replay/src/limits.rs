@@ -23,6 +23,8 @@ pub const STREAMS_MAX: u32 = 64;
 pub const RESETS_MAX: usize = 32;
 /// Bytes of a body that are handed to the connection at a time, so that a slow client holds little.
 pub const PIECE_BYTES: usize = 64 << 10;
+/// Bytes of a connection that are encrypted and not yet taken: two TLS records. A client that is slow holds no more.
+pub const TLS_BUFFER_BYTES_MAX: usize = 32 << 10;
 /// Stored bytes that one step of a replay reads, unless a block has more.
 pub const READ_BYTES_MAX: usize = 256 << 10;
 /// Sessions of a page.

@@ -213,6 +213,11 @@ impl SealedLog {
         Ok(number)
     }
 
+    /// The file that is appended to, to be synced while others append: what is in files before it is durable.
+    pub(crate) fn file(&self) -> Option<Arc<dyn File>> {
+        self.file.as_ref().map(|(file, _)| Arc::clone(file))
+    }
+
     /// Makes everything durable that was appended.
     pub(crate) fn sync(&self) -> Result<()> {
         if let Some((file, _)) = &self.file {

@@ -90,13 +90,36 @@ impl<P: Pieces> PieceBody<P> {
         Self { app, request, ready: Bytes::new(), held: None, state }
     }
 
-    /// Makes the first piece.
+    /// Makes the first piece, unless [`begin_here`](Self::begin_here) has.
     pub(crate) async fn begin(mut self) -> Result<Self, Problem> {
+        if self.has_begun() {
+            return Ok(self);
+        }
         if let State::Idle(pieces) = std::mem::replace(&mut self.state, State::Done) {
             let outcome = step(Arc::clone(&self.app), pieces, None).await?;
             self.take(outcome);
         }
         Ok(self)
+    }
+
+    /// Makes the first piece where it may block, if there is memory for it right now: a short replay is then made in one go.
+    pub(crate) fn begin_here(mut self) -> Result<Self, Problem> {
+        if let State::Idle(mut pieces) = std::mem::replace(&mut self.state, State::Done) {
+            let memory = Arc::clone(&self.app.memory);
+            let Ok(permit) = memory.try_acquire_many_owned(memory_kib(&self.app, &*pieces)) else {
+                self.state = State::Idle(pieces);
+                return Ok(self);
+            };
+            let mut made = Vec::new();
+            let more = pieces.next(&self.app, &mut made)?;
+            self.take((pieces, Some(Held(permit)), made, more));
+        }
+        Ok(self)
+    }
+
+    /// Whether its first piece was made.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.held.is_some()
     }
 
     fn take(&mut self, (pieces, held, made, more): (Box<P>, Option<Held>, Vec<u8>, bool)) {
@@ -117,6 +140,12 @@ impl<P: Pieces> PieceBody<P> {
     }
 }
 
+/// What the next step takes; what is larger than all there is gets all there is.
+fn memory_kib<P: Pieces>(app: &App, pieces: &P) -> u32 {
+    let kib = u32::try_from(pieces.next_bytes() / 1024 + 1).unwrap_or(u32::MAX);
+    kib.min(app.memory_kib())
+}
+
 async fn step<P: Pieces>(
     app: Arc<App>,
     mut pieces: Box<P>,
@@ -125,9 +154,7 @@ async fn step<P: Pieces>(
     let held = match held.filter(|_| pieces.keeps_memory()) {
         Some(held) => held,
         None => {
-            let kib = u32::try_from(pieces.next_bytes() / 1024 + 1).unwrap_or(u32::MAX);
-            // What is larger than all there is gets all there is.
-            let kib = kib.min(app.memory_kib());
+            let kib = memory_kib(&app, &*pieces);
             let memory = Arc::clone(&app.memory).acquire_many_owned(kib);
             match tokio::time::timeout(MEMORY_WAIT_MAX, memory).await {
                 Ok(Ok(permit)) => Held(permit),
@@ -308,7 +335,7 @@ impl Pieces for EventPieces {
                     out.extend_from_slice(&empty);
                 }
                 self.sent = true;
-                Ok(more)
+                Ok(more && !self.replay.is_over())
             }
             Coding::Plain => self.plain(app, out),
             Coding::Gzip => {

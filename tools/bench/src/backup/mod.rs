@@ -60,7 +60,7 @@ fn fill(options: &Options, bytes: u64) -> Result<()> {
 }
 
 /// Events of about [`CHUNK_BYTES`] bytes of random hexadecimal digits.
-fn noise(mix: &mut u64, at: u64) -> String {
+pub(crate) fn noise(mix: &mut u64, at: u64) -> String {
     use std::fmt::Write;
     let mut events = String::with_capacity(CHUNK_BYTES + 4_096);
     while events.len() < CHUNK_BYTES {

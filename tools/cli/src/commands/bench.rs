@@ -30,7 +30,8 @@ pub(crate) struct Args {
     /// A tenth of everything, for a first look
     #[arg(long)]
     quick: bool,
-    /// Only this part; may be repeated: ingest, replay, list, open, space, delete, memory, kill, backup
+    /// Only this part; may be repeated: ingest, replay, list, open, space, delete, memory, kill, backup, serve. Beside restic,
+    /// borg, nginx and wrk where they are installed
     #[arg(long, value_name = "PART", value_parser = PARTS)]
     only: Vec<String>,
     /// The work of a process that the benchmark starts for itself

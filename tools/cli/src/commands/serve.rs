@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::access::StoreArgs;
 use crate::exit::{Exit, Failure, Run};
 use crate::interrupt::{self, Guard};
+use crate::memory;
 use crate::output::{self, Out};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -198,6 +199,7 @@ fn source(store: &StoreArgs, repo: Option<&str>) -> Run<Arc<dyn Source>> {
 }
 
 fn serve(store: &StoreArgs, args: &Args, out: &mut Out) -> Run {
+    memory::few_arenas();
     let config = &args.config.load()?;
     let source = source(store, args.repo.as_deref())?;
     // From here on Ctrl-C is waited for, and replays end before the service does.

@@ -38,6 +38,8 @@ pub(crate) async fn list(call: Call) -> Answer<Response> {
         return Err(Problem::bad("limit is 1 to 1000."));
     }
     let before = params.number("cursor")?.unwrap_or(u64::MAX);
+    // A site that is not there has no log in which it could stand that somebody read it.
+    call.at_site(&site, |_, _| Ok(())).await?;
     call.record(&site, Action::Audit, None, "ok").await?;
     let records = call.at_site(&site, move |app, site| {
         let records = audit::newest(&app.env, &app.config.state, &site, before, limit as usize);

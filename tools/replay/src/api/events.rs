@@ -1,5 +1,7 @@
 //! The events of a session, as they are stored where the client can read that, else decompressed on the way.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -66,15 +68,35 @@ async fn answer(
     wanted: Wanted,
     action: Action,
 ) -> Answer<Response> {
-    let id = wanted.id.clone();
-    let coding = wanted.coding;
-    let opened = call.at_site(site, move |_, site| {
+    let (id, coding) = (wanted.id.clone(), wanted.coding);
+    let known = known_tags(&call.open.headers);
+    let wants_body = call.open.method != Method::HEAD;
+    let request = Arc::clone(&call.open.ctx.id);
+    let begun = call.begun(site, action, &id);
+    // Finding the session, its first piece and the record that somebody saw it are one trip to where it may block.
+    let opened = call.at_site(site, move |app, site| {
         let info = site.session(&wanted.id)?;
         let tag = tag(&site, &info, &wanted);
+        if known.iter().any(|known| *known == tag || known == "*") {
+            return Ok((tag, Opened::Known));
+        }
         let replay = site.replay_packed(&wanted.id, wanted.from_ms)?;
-        Ok((tag, replay.until(wanted.to_ms.unwrap_or(u64::MAX))))
+        if !wants_body {
+            return Ok((tag, Opened::Head));
+        }
+        let replay = replay.until(wanted.to_ms.unwrap_or(u64::MAX));
+        // The first piece is made before anything is said: damage there is an error, not a body that breaks off.
+        let streamed = Streamed::replay(Arc::clone(app), request, replay, coding).begin_here()?;
+        let recorded = streamed.has_begun() && begun.record(app)?;
+        Ok((tag, Opened::Body { streamed, recorded }))
     });
-    let (tag, replay) = match opened.await {
+    let opened = match opened.await {
+        Ok((tag, Opened::Body { streamed, recorded })) => {
+            streamed.begin().await.map(|streamed| (tag, Opened::Body { streamed, recorded }))
+        }
+        opened => opened,
+    };
+    let (tag, opened) = match opened {
         Ok(opened) => opened,
         Err(problem) => {
             // An attempt to see what is gone or damaged is a view that came to nothing.
@@ -82,39 +104,42 @@ async fn answer(
             return Err(problem);
         }
     };
+    let mut response = match opened {
+        Opened::Known => StatusCode::NOT_MODIFIED.into_response(),
+        Opened::Head => StatusCode::OK.into_response(),
+        Opened::Body { streamed, recorded } => {
+            if !recorded {
+                call.record(site, action, Some(&id), "ok").await?;
+            }
+            Body::new(streamed).into_response()
+        }
+    };
     let headers = [
-        (header::ETAG, tag.clone()),
+        (header::ETAG, tag),
         (header::VARY, "accept-encoding".into()),
         (header::CONTENT_ENCODING, coding.name().into()),
     ];
-    let with = |mut response: Response| {
-        for (name, value) in headers {
-            if let Ok(value) = HeaderValue::from_str(&value)
-                && !value.is_empty()
-            {
-                response.headers_mut().insert(name, value);
-            }
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_str(&value)
+            && !value.is_empty()
+        {
+            response.headers_mut().insert(name, value);
         }
-        response
-    };
-    if matches(&call.open.headers, &tag) {
-        return Ok(with(StatusCode::NOT_MODIFIED.into_response()));
     }
-    if call.open.method == Method::HEAD {
-        return Ok(with(StatusCode::OK.into_response()));
-    }
-    let app = std::sync::Arc::clone(&call.open.app);
-    let streamed = Streamed::replay(app, call.open.ctx.id.clone(), replay, coding);
-    // The first piece is made before anything is said: damage there is an error, not a body that breaks off.
-    let streamed = match streamed.begin().await {
-        Ok(streamed) => streamed,
-        Err(problem) => {
-            call.record(site, action, Some(&id), problem.kind()).await?;
-            return Err(problem);
-        }
-    };
-    call.record(site, action, Some(&id), "ok").await?;
-    Ok(with(Body::new(streamed).into_response()))
+    Ok(response)
+}
+
+/// What a request comes to.
+enum Opened {
+    /// The client has it.
+    Known,
+    /// Only the head was asked for.
+    Head,
+    Body {
+        streamed: Streamed,
+        /// Whether it stands in the audit log.
+        recorded: bool,
+    },
 }
 
 /// The tag of a session's events as they are now. It says nothing by itself, and is another for every site and session.
@@ -139,10 +164,11 @@ fn tag(site: &Site, info: &SessionInfo, wanted: &Wanted) -> String {
     format!("\"{}\"", crate::text::hex(&digest.finalize()[..16]))
 }
 
-fn matches(headers: &HeaderMap, tag: &str) -> bool {
+/// The tags that the client has (RFC 9110, 13.1.2).
+fn known_tags(headers: &HeaderMap) -> Vec<String> {
     let given = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
-    let mut tags = given.flat_map(|v| v.split(',')).map(str::trim);
-    tags.any(|t| t == "*" || t.strip_prefix("W/").unwrap_or(t) == tag)
+    let tags = given.flat_map(|v| v.split(',')).map(str::trim);
+    tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag).to_owned()).collect()
 }
 
 /// The best coding that the client can read (RFC 9110, 12.5.3): as stored, if it can read that.

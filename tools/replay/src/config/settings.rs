@@ -334,7 +334,7 @@ impl Default for Limits {
             connections: 2_048,
             connections_per_address: 256,
             requests: 1_024,
-            replay_mib: 40,
+            replay_mib: 20,
             request_seconds: 30,
             idle_seconds: 75,
             stall_seconds: 20,

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::layer;
 use crate::limits::{
     HANDSHAKE_TIME_MAX, HEADER_BYTES_MAX, HEADER_TIME_MAX, HEADERS_MAX, RESETS_MAX, STREAMS_MAX,
+    TLS_BUFFER_BYTES_MAX,
 };
 use crate::monitor::metrics::Kind;
 
@@ -141,13 +142,14 @@ impl Listeners {
         // Replies are written whole; waiting for more only delays them.
         let _ = stream.set_nodelay(true);
         let handshake = self.acceptor.accept(stream);
-        let stream = match tokio::time::timeout(HANDSHAKE_TIME_MAX, handshake).await {
+        let mut stream = match tokio::time::timeout(HANDSHAKE_TIME_MAX, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(_)) | Err(_) => {
                 self.app.metrics.refused.get_or_create(&Kind { kind: "handshake" }).inc();
                 return;
             }
         };
+        stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_BYTES_MAX));
         let sni = stream.get_ref().1.server_name().map(str::to_owned);
         let connected = Connected { peer, sni };
         let limits = &self.app.config.limits;

@@ -66,7 +66,7 @@ impl World {
         self.folder.path()
     }
 
-    fn options(&self) -> Options {
+    pub fn options(&self) -> Options {
         let key = KeyFile::open(&Env::real(), self.path().join("keys/key")).unwrap();
         let mirrors = ["a", "b"].map(|n| self.path().join(format!("keys/{n}/keyring")));
         let options = Options::new(self.path().join("store"), mirrors, Arc::new(key));
