@@ -188,3 +188,22 @@ fn figures_are_for_this_machine_and_for_who_has_the_token() {
 fn common_token(world: &World) {
     std::fs::write(world.path().join("metrics.token"), "0123456789abcdef0123\n").unwrap();
 }
+
+/// Both found by schemathesis (`tools/replay/schema-test`).
+#[test]
+fn what_is_nowhere_is_not_found_and_a_wrong_method_is_told_the_right_ones() {
+    let world = World::new();
+    let service = world.serve();
+    let admin = service.admin();
+    for end in ["events", "transcript", "export"] {
+        let reply = admin.get(&format!("/v1/sites/nowhere.example/sessions/0/{end}"));
+        assert_eq!(reply.status, 404, "{end}: {reply:?}");
+    }
+    assert_eq!(admin.post("/v1/sites/nowhere.example/sessions/0/erase", "").status, 404);
+    assert_eq!(admin.get("/v1/sites/nowhere.example/audit").status, 404);
+    assert_eq!(admin.get("/v1/sites/nowhere.example/export").status, 404);
+    let reply = admin.post("/healthz", "");
+    assert_eq!((reply.status, reply.header("allow")), (405, Some("GET,HEAD")));
+    let reply = service.client().post("/v1/me", "");
+    assert_eq!((reply.status, reply.header("allow")), (401, None));
+}

@@ -53,6 +53,31 @@ test('an issuer signs in by its button', { skip: REAL && 'needs the issuer of th
   await v.context.close();
 });
 
+/** Signs in at the issuer of tools/replay/with-service, as whoever is named. */
+async function signInAt(issuer, name) {
+  const v = await visit(browser, service.url);
+  await v.page.goto(service.url);
+  await v.page.getByRole('link', { name: 'Continue with Test ID' }).click();
+  await v.page.waitForURL((url) => url.origin === issuer);
+  await v.page.locator('input[name=login]').fill(name);
+  await v.page.locator('input[name=password]').fill('any');
+  await v.page.locator('button[type=submit]').click();
+  // It asks for consent.
+  await v.page.locator('input[name=login]').waitFor({ state: 'detached' });
+  await v.page.locator('button[type=submit]').click();
+  await v.page.waitForURL((url) => url.origin === service.url);
+  const me = await v.page.evaluate(async () => (await fetch('/v1/me')).json());
+  await v.context.close();
+  return me;
+}
+
+test('a real issuer signs in, and only an address that it has verified is worth anything', { skip: !names.issuer && 'needs an issuer: tools/replay/with-service' }, async () => {
+  const emil = await signInAt(names.issuer, 'emil');
+  assert.deepEqual([emil.name, emil.sites], ['emil', [{ id: 'shop.example', roles: ['viewer'] }]]);
+  const typed = await signInAt(names.issuer, 'unverified-emil');
+  assert.deepEqual([typed.name, typed.sites], ['unverified-emil', []]);
+});
+
 test('when the sign-in ends in the middle, the page asks again and goes on at the same place', async () => {
   const v = await visit(browser, service.url);
   await signIn(v);

@@ -20,7 +20,7 @@ export const names = {
   chatSite: env('CHAT_SITE', 'help.example'), chatSession: env('CHAT_SESSION', 's-1a704af59843f0b3'),
   canvasSite: env('CANVAS_SITE', 'dash.example'), canvasSession: env('CANVAS_SESSION', 's-5431c0a3f95f08af'),
   hostileChat: env('HOSTILE_CHAT', REAL ? 'c-hostile-chat' : 'c-hostile'),
-  hostileSite: env('HOSTILE_SITE', REAL ? '' : 'hostile.example'), manySite: env('MANY_SITE', REAL ? '' : 'many.example'), link: env('LINK', REAL ? '' : 'test-link'),
+  hostileSite: env('HOSTILE_SITE', REAL ? '' : 'hostile.example'), manySite: env('MANY_SITE', REAL ? '' : 'many.example'), link: env('LINK', REAL ? '' : 'test-link'), issuer: env('ISSUER', ''),
 };
 
 /** An address of another origin that counts who calls. */
