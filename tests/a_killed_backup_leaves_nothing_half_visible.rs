@@ -176,6 +176,26 @@ fn a_bucket_that_loses_doubles_delays_and_lies_yields_whole_snapshots_or_errors(
 }
 
 #[test]
+fn credentials_that_may_put_list_and_read_the_root_are_enough_for_a_backup() {
+    let world = World::new(900);
+    let sim = SimPlace::new(world.clock.now_ms(), 901);
+    let place: Arc<dyn Place> = Arc::new(sim.clone());
+    let store = world.open(&world.disk, 902).unwrap();
+    record(&world, &store, &["a"], 0, 3);
+    store.archive().unwrap();
+    back_up(&repository(&world, &world.disk, &place, 903).unwrap()).unwrap();
+    sim.deny_reads(true);
+    record(&world, &store, &["b"], 0, 3);
+    store.archive().unwrap();
+    let done = back_up(&repository(&world, &world.disk, &place, 904).unwrap()).unwrap();
+    assert_eq!(done.snapshot, Some(2));
+    sim.deny_reads(false);
+    let open = Repository::open(place, options_on(&world, &world.disk, 905)).unwrap();
+    assert_eq!(content(&open.open_snapshot(2).unwrap()), content(&store));
+    assert!(open.check(ReadShare::All, ON).unwrap().damage.is_empty());
+}
+
+#[test]
 fn two_backups_of_one_store_at_once_are_both_whole() {
     let (world, _, after) = grown(31);
     let place: Arc<dyn Place> = Arc::new(SimPlace::new(world.clock.now_ms(), 1));

@@ -191,8 +191,7 @@ fn a_snapshot_in_place_takes_one_read_to_open_a_segment_one_for_an_index_one_for
     let opened = opened.unwrap();
     let site = opened.site(&site_id("shop.example")).unwrap();
     let mut look = || drop(site.session(&session_id("shop.example-b")).unwrap());
-    // An object's size is asked for when it is opened, which a bucket that is told the size does not need.
-    assert_eq!(requests(&mut look), 1 + 1 + 1, "size, tail, index");
+    assert_eq!(requests(&mut look), 1 + 1, "tail, index");
     assert_eq!(requests(&mut look), 0, "the index is kept");
     let mut replay = || {
         let mut out = Vec::new();

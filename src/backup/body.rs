@@ -8,9 +8,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::place::Body;
 use super::{Progress, Watch};
-use crate::env::{Clock, File, read_exact_at};
+use crate::env::{Body, Clock, File, read_exact_at};
 use crate::format::header::{FILE_HEADER_BYTES, FileKind};
 use crate::ids::FileId;
 

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::COPY_BYTES;
-use super::place::{Body, Bytes, Place};
-use crate::env::{Aligned, Entry, Env, File, Mode, read_exact_at};
+use crate::env::{Aligned, Body, Bytes, Entry, Env, File, Mode, Place, read_exact_at};
 use crate::ids::FileId;
 use crate::keyring::make_dir;
 

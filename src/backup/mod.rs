@@ -10,7 +10,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `place`, `dir`, `probe` | what is needed of a place; directories; trying whether a place keeps it |
+//! | `dir` | a directory as a [`Place`] |
 //! | `repository` | root, snapshots, lists and marks, sealed and opened |
 //! | `source`, `run` | what there is to back up; doing it |
 //! | `view`, `restore` | a snapshot as a store; a store out of a snapshot |
@@ -19,8 +19,6 @@
 mod body;
 mod check;
 mod dir;
-mod place;
-mod probe;
 mod prune;
 mod repository;
 mod restore;
@@ -31,9 +29,9 @@ mod snapshots;
 mod source;
 mod view;
 
+pub use crate::env::{Body, Place};
 pub use check::{Checked, ReadShare};
 pub use dir::DirPlace;
-pub use place::{Body, Place};
 pub use prune::{Keep, Pruned};
 pub use repository::Repository;
 pub use restore::{Restored, What};
@@ -56,9 +54,6 @@ pub type Watch<'a> = &'a (dyn Fn(Progress) -> bool + Sync);
 
 /// What is copied at once: large enough to be written past the system's cache at a disk's speed, and to be asked of a bucket in one request.
 const COPY_BYTES: usize = 2 << 20;
-/// How many copy at once: some read and digest while others wait for the disk.
-const COPIERS: usize = 4;
-
 /// Does something with each of these in a few threads; the first failure is told, after which nothing more is begun.
 fn in_parallel<T: Sync>(
     threads: usize,

@@ -4,9 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::place::{Bytes, Place};
 use crate::crypto::{Cipher, Nonce};
-use crate::env::Env;
+use crate::env::{Bytes, Env, Place};
 use crate::error::{Damage, Error, Result};
 use crate::format::codec::Malformed;
 use crate::format::header::{

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 
 use super::body::{Meter, is_stopped};
 use super::repository::Repository;
-use super::{COPIERS, COPY_BYTES, Watch, in_parallel};
-use crate::env::{Aligned, File, Mode, read_exact_at};
+use super::{COPY_BYTES, Watch, in_parallel};
+use crate::env::{Aligned, COPIERS, File, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
 use crate::format::manifest::SegmentEntry;
 use crate::format::repository::{Piece, SnapshotBody, Stored, bytes_of};

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::place::{Body, Place};
-use crate::env::{Entry, File};
+use crate::env::{Body, Entry, File, Place};
 
 /// What goes wrong with requests, by chance; of 256 each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +29,8 @@ struct State {
     objects: BTreeMap<String, Arc<[u8]>>,
     /// Objects that may neither be removed nor replaced: the bucket keeps every object that it has.
     locked: bool,
+    /// Whoever asks may put and list, and read what lies at the root.
+    unreadable: bool,
     trouble: Trouble,
     random: u64,
     now_ms: u64,
@@ -47,6 +48,7 @@ impl SimPlace {
         Self(Arc::new(Mutex::new(State {
             objects: BTreeMap::new(),
             locked: false,
+            unreadable: false,
             trouble: Trouble::default(),
             random: seed,
             now_ms,
@@ -64,6 +66,12 @@ impl SimPlace {
     /// Locks all objects that are there and come: they can neither be removed nor replaced.
     pub fn lock(&self) {
         self.0.lock().locked = true;
+    }
+
+    /// From now on objects can be put and listed, and none but those at the root be read, as with credentials that may only write; or they
+    /// can again.
+    pub fn deny_reads(&self, denied: bool) {
+        self.0.lock().unreadable = denied;
     }
 
     /// Sets the bucket's clock, Unix milliseconds.
@@ -145,6 +153,9 @@ impl State {
     }
 
     fn object(&self, name: &str) -> io::Result<Arc<[u8]>> {
+        if self.unreadable && name.contains('/') {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.objects.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }

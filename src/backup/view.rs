@@ -5,9 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::place::Place;
 use super::repository::{PIECES, Repository};
-use crate::env::{Disk, Entry, Env, File, Locking, Mode, read_exact_at};
+use crate::env::{Disk, Entry, Env, File, Locking, Mode, Place, read_exact_at};
 use crate::error::{Error, Result};
 use crate::format::repository::{Piece, SnapshotBody, Stored, bytes_of};
 use crate::ids::FileId;

@@ -8,6 +8,8 @@ mod count;
 mod direct;
 #[allow(unsafe_code)]
 mod map;
+mod place;
+mod probe;
 mod real;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -19,6 +21,8 @@ use std::sync::Arc;
 pub use count::{Counted, Counts};
 pub(crate) use direct::Aligned;
 pub use map::Mapping;
+pub use place::{Body, Place};
+pub(crate) use place::{Bytes, COPIERS};
 pub use real::{RealClock, RealDisk, RealRandom};
 
 /// Files, clock and randomness.

@@ -1,10 +1,9 @@
 //! Changes: the next generation, made as a copy, published, and only then put in the place of the live one.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::hold::Hold;
-use super::mirror::Mirror;
+use super::mirror::{Mirror, MirrorAt};
 use super::mirrors;
 use super::publish::{destroy_older, publish, remove_leftovers};
 use super::site::{Record, Site};
@@ -223,14 +222,14 @@ impl Keyring {
     ///
     /// # Errors
     /// [`Error::Exists`]; [`crate::InputError::Option`] if it is a mirror already; and as [`Self::change`].
-    pub(crate) fn add_mirror(&self, path: &Path) -> Result<Published> {
+    pub(crate) fn add_mirror(&self, at: impl Into<MirrorAt>) -> Result<Published> {
         let mut writer = self.writer.lock();
-        if writer.mirrors.iter().any(|mirror| mirror.path() == path) {
+        let mirror = Mirror::new(&self.env, at.into());
+        if writer.mirrors.iter().any(|other| other.path() == mirror.path()) {
             return refuse("mirror", "it is one already");
         }
-        let mirror = Mirror::new(&self.env, path);
         if mirror.exists()? {
-            return Err(Error::Exists(PathBuf::from(path)));
+            return Err(Error::Exists(mirror.path().to_owned()));
         }
         writer.mirrors.push(mirror.clone());
         let published = self.change_as(&mut writer, |_| Ok(()));

@@ -267,6 +267,9 @@ pub(super) fn check(mirror: &Mirror, copy: &Copy, look: Look<'_>) -> Result<()> 
 
 /// The generation that a mirror claims to hold. It is not verified.
 pub(super) fn claimed(mirror: &Mirror) -> Option<u64> {
+    if let Some(named) = mirror.named_generation() {
+        return named;
+    }
     let bytes = mirror.read(PREFIX_BYTES).ok()??;
     Some(Outer::parse(&mirror.name(), &bytes).ok()?.generation)
 }

@@ -29,7 +29,6 @@ mod tree;
 mod walk;
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
@@ -39,7 +38,7 @@ pub(crate) use change::Next;
 pub(crate) use derive::Kept;
 pub(crate) use hold::Hold;
 pub use key_file::KeyFile;
-pub(crate) use mirror::make_dir;
+pub(crate) use mirror::{MirrorAt, make_dir};
 pub use passphrase::{
     ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Argon2Cost, Passphrase,
 };
@@ -112,11 +111,11 @@ fn refuse<T>(name: &'static str, why: &'static str) -> Result<T> {
     Err(InputError::Option { name, why }.into())
 }
 
-fn check_mirrors(mirrors: &[PathBuf]) -> Result<()> {
+fn check_mirrors(mirrors: &[Mirror]) -> Result<()> {
     if mirrors.is_empty() {
         return refuse("mirrors", "at least one, and better two");
     }
-    if mirrors.iter().collect::<HashSet<_>>().len() < mirrors.len() {
+    if mirrors.iter().map(Mirror::path).collect::<HashSet<_>>().len() < mirrors.len() {
         return refuse("mirrors", "each at a path of its own");
     }
     Ok(())
@@ -130,12 +129,12 @@ impl Keyring {
     /// named, or one twice; what the provider and the disk answer.
     pub(crate) fn create(
         env: &Env,
-        mirrors: &[PathBuf],
+        mirrors: &[impl Clone + Into<MirrorAt>],
         provider: Arc<dyn KeyProvider>,
         part_bytes: usize,
     ) -> Result<Self> {
-        check_mirrors(mirrors)?;
         let mirrors = at(env, mirrors);
+        check_mirrors(&mirrors)?;
         for mirror in &mirrors {
             if mirror.exists()? {
                 return Err(Error::Exists(mirror.path().to_owned()));
@@ -170,13 +169,13 @@ impl Keyring {
     /// [`Error::Io`] of kind `NotFound` if all mirrors are missing; what the disk answers.
     pub(crate) fn open(
         env: &Env,
-        mirrors: &[PathBuf],
+        mirrors: &[impl Clone + Into<MirrorAt>],
         provider: Arc<dyn KeyProvider>,
         read_only: bool,
         part_bytes: usize,
     ) -> Result<Self> {
-        check_mirrors(mirrors)?;
         let mirrors = at(env, mirrors);
+        check_mirrors(&mirrors)?;
         let look = Look { provider: &*provider, writable: !read_only, before: None, part_bytes };
         let loaded = match read_only {
             true => read_newest(&mirrors, look)?,
@@ -359,8 +358,8 @@ impl Writer {
     }
 }
 
-fn at(env: &Env, mirrors: &[PathBuf]) -> Vec<Mirror> {
-    mirrors.iter().map(|path: &PathBuf| Mirror::new(env, path)).collect()
+fn at(env: &Env, mirrors: &[impl Clone + Into<MirrorAt>]) -> Vec<Mirror> {
+    mirrors.iter().map(|at| Mirror::new(env, at.clone().into())).collect()
 }
 
 /// Reads the newest generation while another process may be making the next: the key of the one that was read may be

@@ -1,10 +1,12 @@
 //! The life of a store's keys, as its operator sees it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::crypto::Suite;
+use crate::env::Place;
 use crate::error::Result;
-use crate::keyring::{KeyStatus, MirrorStatus};
+use crate::keyring::{KeyStatus, MirrorAt, MirrorStatus};
 use crate::retention::record::{Certificate, Deed};
 
 use super::Store;
@@ -41,6 +43,16 @@ impl Store {
     pub fn add_mirror(&self, path: impl AsRef<Path>) -> Result<()> {
         self.inner.check_writable()?;
         self.inner.keyring.add_mirror(path.as_ref())?;
+        self.inner.note_keyring()
+    }
+
+    /// As [`add_mirror`](Self::add_mirror), in a bucket. Name it, too, whenever the store is opened: [`Options::mirror_in`](crate::Options::mirror_in).
+    ///
+    /// # Errors
+    /// As [`add_mirror`](Self::add_mirror), and the place's.
+    pub fn add_mirror_in(&self, place: Arc<dyn Place>) -> Result<()> {
+        self.inner.check_writable()?;
+        self.inner.keyring.add_mirror(MirrorAt::Place(place))?;
         self.inner.note_keyring()
     }
 

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::env::Env;
+use crate::env::{Env, Place};
 use crate::error::{InputError, Result};
 use crate::journal::scan::Recovery;
-use crate::keyring::KeyProvider;
+use crate::keyring::{KeyProvider, MirrorAt};
 use crate::limits::{JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, SHARDS_MAX};
 
 /// Where a store is, what opens it, and how it works.
@@ -15,7 +15,7 @@ use crate::limits::{JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, SHARDS_MAX};
 #[derive(Clone)]
 pub struct Options {
     pub(crate) dir: PathBuf,
-    pub(crate) keyring: Vec<PathBuf>,
+    pub(crate) keyring: Vec<MirrorAt>,
     pub(crate) provider: Arc<dyn KeyProvider>,
     pub(crate) env: Env,
     pub(crate) shards: u16,
@@ -47,7 +47,7 @@ impl Options {
     ) -> Self {
         Self {
             dir: dir.into(),
-            keyring: keyring.into_iter().collect(),
+            keyring: keyring.into_iter().map(MirrorAt::from).collect(),
             provider,
             env: Env::real(),
             shards: 4,
@@ -64,6 +64,16 @@ impl Options {
             reclaim_share: crate::RECLAIM_SHARE,
             part_bytes: crate::keyring::PART_BYTES,
         }
+    }
+
+    /// Keeps one more mirror of the keyring in a place of its own for objects, a bucket: it is there when the machine is not.
+    ///
+    /// Each change puts one object more, which must not be there yet, and so a second writer that the lock of the store does not stop, on another machine, is
+    /// found out. Not in the repository's own place alone: who holds both the backups and the key that opens this has all.
+    #[must_use]
+    pub fn mirror_in(mut self, place: Arc<dyn Place>) -> Self {
+        self.keyring.push(MirrorAt::Place(place));
+        self
     }
 
     /// Files, clock and randomness other than the operating system's.

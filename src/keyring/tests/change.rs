@@ -267,7 +267,7 @@ fn a_mirror_that_is_added_is_a_mirror_from_then_on() {
     let twice = keyring.add_mirror(&setup.mirrors[1]);
     assert!(matches!(error(twice), Error::Input(InputError::Option { name: "mirror", .. })));
     fs::write(setup.dir.path("taken"), b"x").unwrap();
-    assert!(matches!(error(keyring.add_mirror(&setup.dir.path("taken"))), Error::Exists(_)));
+    assert!(matches!(error(keyring.add_mirror(setup.dir.path("taken"))), Error::Exists(_)));
     // Its directory cannot be made.
     let impossible = setup.dir.path("taken/keyring");
     assert!(keyring.add_mirror(&impossible).is_err());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use reelvault::backup::{Backup, Body, How, Keep, Place, Progress, ReadShare, Repository, What};
 use reelvault::env::Env;
-use reelvault::{Chunk, KeyFile, Options, Query, Session, SessionId, SiteId, Store};
+use reelvault::{Chunk, Held, KeyFile, Options, Query, Session, SessionId, SiteId, Store};
 use reelvault_bucket::place;
 
 const ON: &(dyn Fn(Progress) -> bool + Sync) = &|_| true;
@@ -143,4 +143,29 @@ fn the_server_is_fit_and_its_clock_is_a_clock() {
     assert_eq!(twice.kind(), std::io::ErrorKind::AlreadyExists);
     assert_eq!(place.get("x/snapshot/1", 10).unwrap(), b"one");
     assert_eq!(place.get("x/snapshot/1", 2).unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+}
+
+#[test]
+#[ignore = "needs an S3 server on this machine"]
+fn a_mirror_of_the_keyring_opens_what_the_machine_has_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (keys, backups) = (bucket("keys"), bucket("of-the-lost"));
+    let store = Store::create(options(dir.path()).mirror_in(Arc::clone(&keys))).unwrap();
+    store.add_site(SiteId::new("shop.example").unwrap(), 30).unwrap();
+    record(&store, &["a", "b"]);
+    store.archive().unwrap();
+    let all = options(dir.path()).mirror_in(Arc::clone(&keys));
+    let repository = Repository::open_or_make(Arc::clone(&backups), all).unwrap();
+    let mut backup = Backup::new(&repository, dir.path().join("store")).unwrap();
+    backup.run(&How::default(), ON).unwrap();
+    let site = store.site(&SiteId::new("shop.example").unwrap()).unwrap();
+    site.erase_sessions([SessionId::new("a").unwrap()], Held::Refuse).unwrap();
+    let expected = content(&store);
+    assert_eq!(keys.list("keyring", 9).unwrap().len(), 1, "the generations before are removed");
+    store.close().unwrap();
+
+    let key = KeyFile::open(&Env::real(), dir.path().join("keys/key")).unwrap();
+    let alone = Options::new(dir.path().join("store"), [], Arc::new(key)).mirror_in(keys);
+    let repository = Repository::open(backups, alone).unwrap();
+    assert_eq!(content(&repository.open_snapshot(1).unwrap()), expected);
 }

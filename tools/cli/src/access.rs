@@ -1,14 +1,14 @@
 //! Which store, and what opens it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use reelvault::backup::Repository;
+use reelvault::backup::{Place, Repository};
 use reelvault::env::Env;
 use reelvault::{Error, KeyFile, KeyProvider, Options, Passphrase, Recovery, Site, SiteId, Store};
 use zeroize::Zeroizing;
@@ -31,8 +31,9 @@ pub(crate) struct StoreArgs {
         hide_env_values = true
     )]
     store: Option<PathBuf>,
-    /// A mirror of the keyring; give it once for each [env: REELVAULT_KEYRING, colon separated]
-    /// [default: DIR.keys/mirror-1/keyring and DIR.keys/mirror-2/keyring]
+    /// A mirror of the keyring, a file or s3://BUCKET/PREFIX, gs://… or az://…; give it once for each
+    /// [env: REELVAULT_KEYRING, colon separated] [default: DIR.keys/mirror-1/keyring and
+    /// DIR.keys/mirror-2/keyring]
     #[arg(long, global = true, value_name = "FILE")]
     keyring: Vec<PathBuf>,
     /// The key file [env: REELVAULT_KEY_FILE] [default: DIR.keys/key]
@@ -104,7 +105,7 @@ impl StoreArgs {
             return self.keyring.clone();
         }
         if let Some(list) = variable("REELVAULT_KEYRING") {
-            return std::env::split_paths(&list).filter(|p| !p.as_os_str().is_empty()).collect();
+            return split(list.as_bytes()).collect();
         }
         let keys = keys_dir(dir);
         vec![keys.join("mirror-1/keyring"), keys.join("mirror-2/keyring")]
@@ -127,6 +128,31 @@ impl StoreArgs {
             (None, None) => Ok(Secret::KeyFile(keys_dir(dir).join("key"))),
         }
     }
+}
+
+/// Paths and URLs between colons, of which that of a URL is none.
+fn split(list: &[u8]) -> impl Iterator<Item = PathBuf> {
+    let mut from = 0;
+    let mut parts = Vec::new();
+    for at in 0..=list.len() {
+        let ends = list.get(at).is_none_or(|b| *b == b':' && !list[at..].starts_with(b"://"));
+        if ends {
+            parts.push(&list[from..at]);
+            from = at + 1;
+        }
+    }
+    let named = parts.into_iter().filter(|part| !part.is_empty());
+    named.map(|part| PathBuf::from(OsStr::from_bytes(part))).collect::<Vec<_>>().into_iter()
+}
+
+/// What names a mirror in a bucket, if it does.
+pub(crate) fn bucket_url(mirror: &Path) -> Option<&str> {
+    mirror.to_str().filter(|text| text.contains("://"))
+}
+
+/// The bucket, or the directory, that a URL names.
+pub(crate) fn place(url: &str) -> Run<Arc<dyn Place>> {
+    reelvault_bucket::place(&Env::real(), url).map_err(|e| Failure::usage(e.to_string(), PLACES))
 }
 
 /// A variable of the environment; one that is empty counts as one that is not set.
@@ -180,31 +206,28 @@ impl Access {
 
     /// Opens the store for reading; another process may write to it meanwhile.
     pub(crate) fn read(&self) -> Run<Store> {
-        Ok(Store::open_read_only(self.options(&self.provider()?))?)
+        Ok(Store::open_read_only(self.options(&self.provider()?)?)?)
     }
 
     /// Opens a store in another directory for reading, with the same keys.
     pub(crate) fn read_at(&self, dir: &Path) -> Run<Store> {
-        let mirrors = self.mirrors.iter().cloned();
-        Ok(Store::open_read_only(Options::new(dir, mirrors, self.provider()?))?)
+        Ok(Store::open_read_only(self.options_at(dir, &self.provider()?)?)?)
     }
 
     /// Opens the store for writing.
     pub(crate) fn write(&self) -> Run<Store> {
-        Ok(Store::open(self.options(&self.provider()?))?)
+        Ok(Store::open(self.options(&self.provider()?)?)?)
     }
 
     /// Opens the store for writing, without its own work in the background.
     pub(crate) fn write_quietly(&self) -> Run<Store> {
-        Ok(Store::open(self.options(&self.provider()?).background(false))?)
+        Ok(Store::open(self.options(&self.provider()?)?.background(false))?)
     }
 
     /// Opens the repository at a place, for the backups of the store; the store itself need not be there.
     pub(crate) fn repository(&self, place: &str, make: bool) -> Run<Repository> {
-        let env = Env::real();
-        let found = reelvault_bucket::place(&env, place);
-        let found = found.map_err(|e| Failure::usage(e.to_string(), PLACES))?;
-        let options = self.options(&self.provider()?);
+        let found = self::place(place)?;
+        let options = self.options(&self.provider()?)?;
         Ok(match make {
             true => Repository::open_or_make(found, options)?,
             false => Repository::open(found, options)?,
@@ -213,7 +236,7 @@ impl Access {
 
     /// Options of the store without work in the background, for whoever opens it more than once.
     pub(crate) fn quiet_options(&self) -> Run<Options> {
-        Ok(self.options(&self.provider()?).background(false))
+        Ok(self.options(&self.provider()?)?.background(false))
     }
 
     /// Makes the store, and a key file unless there is one.
@@ -226,7 +249,7 @@ impl Access {
             None => None,
         };
         let created = self.provider().and_then(|provider| {
-            let options = self.options(&provider).shards(shards);
+            let options = self.options(&provider)?.shards(shards);
             Ok(Store::create(options)?)
         });
         if let (Err(_), Some(path)) = (&created, made) {
@@ -251,9 +274,16 @@ impl Access {
         })
     }
 
-    fn options(&self, provider: &Arc<dyn KeyProvider>) -> Options {
-        let mirrors = self.mirrors.iter().cloned();
-        Options::new(&self.dir, mirrors, Arc::clone(provider)).recovery(self.recovery)
+    fn options(&self, provider: &Arc<dyn KeyProvider>) -> Run<Options> {
+        Ok(self.options_at(&self.dir, provider)?.recovery(self.recovery))
+    }
+
+    fn options_at(&self, dir: &Path, provider: &Arc<dyn KeyProvider>) -> Run<Options> {
+        let (urls, files): (Vec<_>, Vec<_>) =
+            self.mirrors.iter().partition(|mirror| bucket_url(mirror).is_some());
+        let options = Options::new(dir, files.into_iter().cloned(), Arc::clone(provider));
+        let urls = urls.into_iter().filter_map(|mirror| bucket_url(mirror));
+        urls.into_iter().try_fold(options, |options, url| Ok(options.mirror_in(place(url)?)))
     }
 }
 
@@ -268,4 +298,17 @@ pub(crate) fn site(store: &Store, id: &SiteId) -> Run<Site> {
         ),
         e => e.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_mirrors_may_name_buckets() {
+        let found: Vec<_> = split(b"/a/keyring:s3://keys/shop::b:gs://keys").collect();
+        assert_eq!(found, ["/a/keyring", "s3://keys/shop", "b", "gs://keys"].map(PathBuf::from));
+        assert_eq!(bucket_url(&found[1]), Some("s3://keys/shop"));
+        assert_eq!(bucket_url(&found[0]), None);
+    }
 }

@@ -7,7 +7,7 @@ use reelvault::{Corruption, Damage, KeyStatus, MirrorState, MirrorStatus, Provid
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::access::Access;
+use crate::access::{self, Access, bucket_url};
 use crate::certificate;
 use crate::exit::{Exit, Run, Told};
 use crate::human::{self, bytes, count};
@@ -62,10 +62,14 @@ enum What {
 
 #[derive(Debug, Subcommand)]
 enum Mirror {
-    /// Write the keyring to one more file, and from then on with every change
-    #[command(after_help = "Examples:\n  reelvault keys mirror add /mnt/c/keyring")]
+    /// Write the keyring to one more file or bucket, and from then on with every change
+    #[command(
+        after_help = "Examples:\n  reelvault keys mirror add /mnt/c/keyring\n  reelvault keys mirror \
+                      add s3://keys/shop"
+    )]
     Add {
-        /// The file, which must not exist; best on a disk of its own
+        /// The file, which must not exist; best on a disk of its own. Or s3://BUCKET/PREFIX, gs://…,
+        /// az://…, with nothing there yet
         file: PathBuf,
     },
 }
@@ -234,7 +238,10 @@ struct Added {
 
 fn add_mirror(access: &Access, file: PathBuf, out: &mut Out) -> Run {
     let store = access.write()?;
-    store.add_mirror(&file)?;
+    match bucket_url(&file) {
+        Some(url) => store.add_mirror_in(access::place(url)?)?,
+        None => store.add_mirror(&file)?,
+    }
     store.close()?;
     let keyring = access.mirrors.iter().cloned().chain([file.clone()]).collect();
     if out.is_json() {

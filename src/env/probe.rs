@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::place::Place;
-use crate::env::read_exact_at;
+use super::read_exact_at;
 use crate::ids::FileId;
 
 /// How many create one object at once: of a server that lets two of them win, some rounds show it.

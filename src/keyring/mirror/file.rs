@@ -1,27 +1,24 @@
-//! One mirror: a place that holds a keyring file and its parts.
-//!
-//! This is all that a keyring asks of a place. Here it is a file and a folder beside it; what a bucket would have to do is the same,
-//! with one conditional put for the file and plain puts for the parts, whose names are random and never used again.
+//! A mirror in the file system: a keyring file, and a folder beside it with its parts.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::part;
-use super::pieces::PART_BYTES;
+use super::{NewPart, same};
 use crate::env::{Env, File, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
 use crate::ids::FileId;
+use crate::keyring::part;
 use crate::limits::STATE_BYTES_MAX;
 
 /// A mirror in the file system.
 #[derive(Clone)]
-pub(super) struct Mirror {
+pub(in crate::keyring) struct FileMirror {
     env: Env,
     path: PathBuf,
 }
 
-impl Mirror {
+impl FileMirror {
     pub(super) fn new(env: &Env, path: &Path) -> Self {
         Self { env: env.clone(), path: path.to_owned() }
     }
@@ -162,9 +159,6 @@ impl Mirror {
     }
 }
 
-/// A part that is not written yet: its id, and its file.
-pub(super) type NewPart = (FileId, Vec<u8>);
-
 /// Most files that are written before the first of them is synced: far fewer than a process may have open.
 const OPEN_FILES_MAX: usize = 64;
 
@@ -172,8 +166,8 @@ const OPEN_FILES_MAX: usize = 64;
 ///
 /// All of it is written before any of it is synced, in all mirrors: a file system that commits everything at once, as journalling
 /// ones do, has nearly nothing left to do for the second sync and those after it.
-pub(super) struct Written<'a> {
-    mirror: &'a Mirror,
+pub(in crate::keyring) struct Written<'a> {
+    mirror: &'a FileMirror,
     /// Files that are not synced.
     open: Vec<(PathBuf, Arc<dyn File>)>,
     parts: &'a [NewPart],
@@ -237,19 +231,6 @@ impl Written<'_> {
     }
 }
 
-// A part that is allowed to be written can be read.
-const _: () = assert!(PART_BYTES < part::PART_FILE_BYTES_MAX);
-
-/// Compares what was read back with what was written.
-fn same(name: &str, back: Result<Vec<u8>, Damage>, written: &[u8]) -> Result<()> {
-    let damage = match back {
-        Ok(back) if back == written => return Ok(()),
-        Ok(_) => Damage::Rot,
-        Err(damage) => damage,
-    };
-    Err(Error::corrupt(name, 0, damage))
-}
-
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -257,7 +238,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// The directory that a file lies in.
-pub(super) fn parent(path: &Path) -> &Path {
+pub(in crate::keyring) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),

@@ -1,9 +1,12 @@
-//! What a repository needs of the place where it lies, be it a directory or a bucket.
+//! Places for objects: what a repository of backups, or a mirror of the keyring, needs of a directory or a bucket.
 
 use std::io;
 use std::sync::Arc;
 
-use crate::env::{Entry, File};
+use super::{Entry, File};
+
+/// How many copy at once: some read and digest while others wait for the disk.
+pub(crate) const COPIERS: usize = 4;
 
 /// A place for objects: bytes under a name, written once, visible whole or not at all.
 ///
@@ -43,7 +46,7 @@ pub trait Place: Send + Sync {
 
     /// How many objects are put at once. Each takes memory, if parts of it are held while they are on their way.
     fn copiers(&self) -> usize {
-        super::COPIERS
+        COPIERS
     }
 
     /// The objects in a folder by name, from the first on, at most so many. A folder without objects is not there, and that is no error.
