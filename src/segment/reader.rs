@@ -93,6 +93,11 @@ impl Segments {
         }
     }
 
+    /// How the cache of indexes does.
+    pub(crate) fn cached(&self) -> crate::cache::Figures {
+        self.cache.lock().figures()
+    }
+
     /// Gives up what is kept of a segment, its open file among it.
     pub(crate) fn forget(&self, id: FileId) {
         self.cache.lock().remove_if(|(of, _)| *of == id);

@@ -52,6 +52,12 @@ pub struct Stats {
     pub stuck_journals: u64,
     /// Whether the last round of background work failed.
     pub maintenance_failed: bool,
+    /// Indexes that were in memory when they were looked for, since the store was opened.
+    pub index_hits: u64,
+    /// Indexes that had to be read.
+    pub index_misses: u64,
+    /// Bytes of indexes in memory, at most [`Options::cache_bytes`](crate::Options::cache_bytes).
+    pub index_bytes: u64,
     /// Generation of the manifest.
     pub manifest_generation: u64,
     /// Generation of the keyring.
@@ -69,6 +75,7 @@ impl Store {
         let journals = inner.env.disk.list(&folder);
         let journals = journals.map_err(|e| Error::io("listing the journals", &folder, e))?;
         let c = &inner.counters;
+        let indexes = inner.segments.cached();
         let mut stats = Stats {
             sites: inner.keyring.sites().len() as u64,
             shards: inner.shards.len() as u16,
@@ -80,6 +87,9 @@ impl Store {
             archived_journals: c.archived.load(Relaxed),
             salvaged_bytes: c.salvaged_bytes.load(Relaxed),
             maintenance_failed: c.maintenance_failed.load(Relaxed),
+            index_hits: indexes.hits,
+            index_misses: indexes.misses,
+            index_bytes: indexes.weight as u64,
             manifest_generation: inner.manifest.generation(),
             keyring_generation: inner.keyring.generation(),
             ..Stats::default()

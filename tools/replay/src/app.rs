@@ -122,6 +122,9 @@ impl App {
             set(&m.segments, stats.segments);
             set(&m.segment_bytes, stats.segment_bytes);
             set(&m.live_sessions, stats.live_sessions);
+            set(&m.index_hits, stats.index_hits);
+            set(&m.index_misses, stats.index_misses);
+            set(&m.index_bytes, stats.index_bytes);
             set(&m.keyring_generation, stats.keyring_generation);
         }
         m.overdue_days.set(store.overdue_days().into());

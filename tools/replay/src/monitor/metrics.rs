@@ -47,6 +47,9 @@ pub(crate) struct Metrics {
     pub(crate) segments: Gauge,
     pub(crate) segment_bytes: Gauge,
     pub(crate) live_sessions: Gauge,
+    pub(crate) index_hits: Gauge,
+    pub(crate) index_misses: Gauge,
+    pub(crate) index_bytes: Gauge,
     pub(crate) keyring_generation: Gauge,
     pub(crate) refresh_age: Seconds,
     pub(crate) scrubbed: Counter,
@@ -89,6 +92,9 @@ impl Metrics {
             segments: Gauge::default(),
             segment_bytes: Gauge::default(),
             live_sessions: Gauge::default(),
+            index_hits: Gauge::default(),
+            index_misses: Gauge::default(),
+            index_bytes: Gauge::default(),
             keyring_generation: Gauge::default(),
             refresh_age: Seconds::default(),
             scrubbed: Counter::default(),
@@ -146,6 +152,12 @@ impl Metrics {
         r.register("segments", "Segments", self.segments.clone());
         r.register_with_unit("segment", "All segments", Unit::Bytes, self.segment_bytes.clone());
         r.register("live_sessions", "Sessions with chunks in journals", self.live_sessions.clone());
+        let hits = "Indexes that were in memory when they were looked for";
+        r.register("index_cache_hits", hits, self.index_hits.clone());
+        let misses = "Indexes that had to be read";
+        r.register("index_cache_misses", misses, self.index_misses.clone());
+        let held = "Indexes in memory";
+        r.register_with_unit("index_cache", held, Unit::Bytes, self.index_bytes.clone());
         let generation = "Generation of the keyring";
         r.register("keyring_generation", generation, self.keyring_generation.clone());
         let refresh = "Time since the store was last taken in";
