@@ -1,7 +1,7 @@
 //! The audit log: who looked at, took away, erased or was refused what, of each site, sealed under the site's key.
 //!
 //! A deed is on the disk before its answer begins: one thread writes them, and those that wait share a sync. A view is written
-//! by whoever shows it, so it is with the system when its answer begins, and on the disk within [`SETTLE_TIME`]. Attempts that were refused
+//! by whoever shows it, so it is with the system when its answer begins, and on the disk within a tenth of a second. Attempts that were refused
 //! are written afterwards, so that the time of an answer tells nothing.
 //! Never an event's content, and never a recorded person's address: the address is that of whoever asked.
 
