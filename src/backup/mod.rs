@@ -54,6 +54,7 @@ pub type Watch<'a> = &'a (dyn Fn(Progress) -> bool + Sync);
 
 /// What is copied at once: large enough to be written past the system's cache at a disk's speed, and to be asked of a bucket in one request.
 const COPY_BYTES: usize = 2 << 20;
+
 /// Does something with each of these in a few threads; the first failure is told, after which nothing more is begun.
 fn in_parallel<T: Sync>(
     threads: usize,

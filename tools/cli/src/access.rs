@@ -105,7 +105,7 @@ impl StoreArgs {
             return self.keyring.clone();
         }
         if let Some(list) = variable("REELVAULT_KEYRING") {
-            return split(list.as_bytes()).collect();
+            return split(list.as_bytes());
         }
         let keys = keys_dir(dir);
         vec![keys.join("mirror-1/keyring"), keys.join("mirror-2/keyring")]
@@ -131,7 +131,7 @@ impl StoreArgs {
 }
 
 /// Paths and URLs between colons, of which that of a URL is none.
-fn split(list: &[u8]) -> impl Iterator<Item = PathBuf> {
+fn split(list: &[u8]) -> Vec<PathBuf> {
     let mut from = 0;
     let mut parts = Vec::new();
     for at in 0..=list.len() {
@@ -142,7 +142,7 @@ fn split(list: &[u8]) -> impl Iterator<Item = PathBuf> {
         }
     }
     let named = parts.into_iter().filter(|part| !part.is_empty());
-    named.map(|part| PathBuf::from(OsStr::from_bytes(part))).collect::<Vec<_>>().into_iter()
+    named.map(|part| PathBuf::from(OsStr::from_bytes(part))).collect()
 }
 
 /// What names a mirror in a bucket, if it does.
@@ -279,11 +279,10 @@ impl Access {
     }
 
     fn options_at(&self, dir: &Path, provider: &Arc<dyn KeyProvider>) -> Run<Options> {
-        let (urls, files): (Vec<_>, Vec<_>) =
-            self.mirrors.iter().partition(|mirror| bucket_url(mirror).is_some());
-        let options = Options::new(dir, files.into_iter().cloned(), Arc::clone(provider));
-        let urls = urls.into_iter().filter_map(|mirror| bucket_url(mirror));
-        urls.into_iter().try_fold(options, |options, url| Ok(options.mirror_in(place(url)?)))
+        let files = self.mirrors.iter().filter(|mirror| bucket_url(mirror).is_none()).cloned();
+        let mut urls = self.mirrors.iter().filter_map(|mirror| bucket_url(mirror));
+        let options = Options::new(dir, files, Arc::clone(provider));
+        urls.try_fold(options, |options, url| Ok(options.mirror_in(place(url)?)))
     }
 }
 
@@ -306,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_list_of_mirrors_may_name_buckets() {
-        let found: Vec<_> = split(b"/a/keyring:s3://keys/shop::b:gs://keys").collect();
+        let found = split(b"/a/keyring:s3://keys/shop::b:gs://keys");
         assert_eq!(found, ["/a/keyring", "s3://keys/shop", "b", "gs://keys"].map(PathBuf::from));
         assert_eq!(bucket_url(&found[1]), Some("s3://keys/shop"));
         assert_eq!(bucket_url(&found[0]), None);
