@@ -63,6 +63,16 @@ impl SimPlace {
         self.0.lock().trouble = trouble;
     }
 
+    /// A bucket with the same objects, which goes on by itself.
+    #[must_use]
+    pub fn image(&self) -> Self {
+        let state = self.0.lock();
+        let image = Self::new(state.now_ms, state.random);
+        image.0.lock().objects = state.objects.clone();
+        drop(state);
+        image
+    }
+
     /// Locks all objects that are there and come: they can neither be removed nor replaced.
     pub fn lock(&self) {
         self.0.lock().locked = true;
@@ -202,6 +212,11 @@ impl Place for SimPlace {
             }
             Ok(())
         })
+    }
+
+    fn copiers(&self) -> usize {
+        // In a simulation one thing happens after the other.
+        1
     }
 
     fn list(&self, folder: &str, entries_max: usize) -> io::Result<Vec<Entry>> {

@@ -154,6 +154,12 @@ impl Content {
         }
     }
 
+    /// Some of what is there, for those who come after.
+    pub(super) fn some_pages(&self, max: usize) -> Vec<Page> {
+        let all = self.nodes.values().flat_map(|node| node.iter());
+        all.filter(|page| page.is_some()).take(max).cloned().collect()
+    }
+
     /// Pages that take up room.
     pub(super) fn pages(&self) -> u64 {
         self.allocated.iter().map(|(start, end)| end - start).sum()

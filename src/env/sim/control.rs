@@ -11,7 +11,7 @@ use super::disk::{SimDisk, State};
 use super::inode::Inode;
 use super::names::{Ino, Names, Node, ROOT, parts};
 use super::random::SimRandom;
-use super::schedule::{Fault, Kind, Operation, When};
+use super::schedule::{Fault, Kind, Operation, ReadFault, When};
 use super::survival::{Chooser, Survival};
 use crate::env::{Env, Random};
 
@@ -81,10 +81,22 @@ impl SimDisk {
         self.0.state.lock().schedule.faults.push((when, fault));
     }
 
+    /// The number of reads of files so far; also the number of the next one.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.0.state.lock().schedule.reads
+    }
+
+    /// Plans a fault of a read; reads are numbered for themselves.
+    pub fn fail_read(&self, when: When, fault: ReadFault) {
+        self.0.state.lock().schedule.read_faults.push((when, fault));
+    }
+
     /// Takes back all planned faults and crashes; what a failed sync lost stays lost.
     pub fn heal(&self) {
         let schedule = &mut self.0.state.lock().schedule;
         schedule.faults.clear();
+        schedule.read_faults.clear();
         schedule.crash = None;
         schedule.crashed = false;
     }
@@ -125,7 +137,7 @@ impl SimDisk {
                 return Arc::clone(inode);
             }
             let (units, lengths) = inode.pending();
-            Arc::new(inode.survivor(&mut chooser.file(units, lengths)))
+            Arc::new(inode.survivor(&mut chooser.file(units, lengths), &state.freed))
         };
         let files = names
             .cached_files()
@@ -133,6 +145,7 @@ impl SimDisk {
             .collect();
         let mut image = State::new(names, files, state.next);
         image.pages_max = state.pages_max;
+        image.freed = state.freed.clone();
         Self::with(image)
     }
 
@@ -144,6 +157,7 @@ impl SimDisk {
         let state = self.0.state.lock();
         let mut image = State::new(state.names.clone(), state.files.clone(), state.next);
         image.pages_max = state.pages_max;
+        image.freed = state.freed.clone();
         // What is pending carries numbers of this count; they must not come a second time.
         image.schedule.operations = state.schedule.operations;
         Self::with(image)
@@ -254,6 +268,17 @@ impl SimDisk {
                 content.write(&[byte[0] ^ mask], offset, false, |_| {});
             }
         });
+        Ok(())
+    }
+
+    /// Makes the unit of 512 bytes at this offset unreadable until it is written anew: reads of it answer an input error.
+    ///
+    /// # Errors
+    /// If there is no such file.
+    pub fn lose_sector(&self, path: impl AsRef<Path>, offset: u64) -> io::Result<()> {
+        let mut state = self.0.state.lock();
+        let ino = state.file(path.as_ref())?;
+        state.inode_mut(ino)?.lose_unit(offset);
         Ok(())
     }
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::content::PAGE_BYTES;
+use super::content::{PAGE_BYTES, Page};
 use super::inode::Inode;
 use super::names::{Ino, Names, Node, Place, ROOT, parts};
-use super::schedule::{Denied, Fault, Kind, Operation, Schedule};
+use super::schedule::{Denied, Fault, Kind, Operation, ReadFault, Schedule};
 use crate::env::{Disk, Entry, File, Locking, Mode};
 
 /// A disk in memory that knows what a power cut could take. A clone is the same disk.
@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) locks: BTreeSet<Ino>,
     pub(super) schedule: Schedule,
     pub(super) pages_max: Option<u64>,
+    /// What removed files have left on the disk.
+    pub(super) freed: Vec<Page>,
 }
 
 struct SimFile {
@@ -46,6 +48,8 @@ struct Guard(SimFile);
 
 /// What holds a lock says so in this many bytes at most, as on a real disk.
 const NOTE_BYTES_MAX: usize = 64;
+/// What is remembered of removed files: enough that a tail of stale pages looks like different things.
+const FREED_PAGES_MAX: usize = 32;
 
 impl SimDisk {
     pub(super) fn with(state: State) -> Self {
@@ -85,6 +89,7 @@ impl State {
             locks: BTreeSet::new(),
             schedule: Schedule::default(),
             pages_max: None,
+            freed: Vec::new(),
         }
     }
 
@@ -143,8 +148,15 @@ impl State {
     /// Forgets files that nothing can reach any more.
     fn sweep(&mut self) {
         let named = self.names.files();
-        let handles = &self.handles;
-        self.files.retain(|ino, _| named.contains(ino) || handles.contains_key(ino));
+        let (handles, freed) = (&self.handles, &mut self.freed);
+        self.files.retain(|ino, inode| {
+            let stays = named.contains(ino) || handles.contains_key(ino);
+            if !stays {
+                freed.extend(inode.content().some_pages(FREED_PAGES_MAX / 2));
+            }
+            stays
+        });
+        freed.drain(..freed.len().saturating_sub(FREED_PAGES_MAX));
     }
 }
 
@@ -300,9 +312,36 @@ fn check_end(offset: u64, len: usize) -> io::Result<()> {
 
 impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.shared.state.lock();
+        let mut state = self.shared.state.lock();
         state.schedule.alive()?;
-        Ok(state.inode(self.ino)?.content().read(buf, offset))
+        let (number, fault) = state.schedule.read();
+        let inode = state.inode(self.ino)?;
+        if inode.is_unreadable(offset, buf.len()) {
+            return Err(Fault::Io.error());
+        }
+        let content = inode.content();
+        match fault {
+            None => Ok(content.read(buf, offset)),
+            Some(ReadFault::Io) => Err(Fault::Io.error()),
+            Some(ReadFault::Short) => {
+                let half = buf.len() / 2;
+                Ok(content.read(&mut buf[..half], offset))
+            }
+            Some(ReadFault::Misdirected) => {
+                let page = PAGE_BYTES as u64;
+                let elsewhere = offset.checked_sub(page).unwrap_or(offset + page);
+                let there = content.read(buf, offset);
+                content.read(&mut buf[..there], elsewhere);
+                Ok(there)
+            }
+            Some(ReadFault::Rot) => {
+                let there = content.read(buf, offset);
+                if let Some(byte) = buf[..there].get_mut(number as usize * 31 % there.max(1)) {
+                    *byte ^= 1 << (number % 8);
+                }
+                Ok(there)
+            }
+        }
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {

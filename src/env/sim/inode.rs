@@ -1,6 +1,8 @@
 //! One file: what programs see, what is durable, and what lies between.
 
-use super::content::{Content, Page, WHOLE_PAGE};
+use std::collections::BTreeSet;
+
+use super::content::{Content, PAGE_BYTES, Page, UNIT_BYTES, WHOLE_PAGE};
 use super::survival::FileChooser;
 
 /// A file, whatever its names are.
@@ -11,6 +13,8 @@ pub(super) struct Inode {
     pending: Vec<Pending>,
     /// A sync failed: the cache shows bytes that no later sync will write.
     diverged: bool,
+    /// Units that the medium does not give back until they are written anew.
+    unreadable: BTreeSet<u64>,
 }
 
 #[derive(Clone)]
@@ -42,6 +46,10 @@ impl Inode {
     }
 
     pub(super) fn write(&mut self, number: u64, buf: &[u8], offset: u64) {
+        if !self.unreadable.is_empty() {
+            let units = units_of(offset, buf.len());
+            self.unreadable.retain(|unit| !units.contains(unit));
+        }
         let before = self.cached.len();
         let pending = &mut self.pending;
         // What a failed sync left in the cache is clean: written again, even the same bytes count.
@@ -63,7 +71,7 @@ impl Inode {
 
     pub(super) fn sync(&mut self) {
         if self.diverged {
-            self.durable = self.after(|_| true, |_, _| WHOLE_PAGE);
+            self.durable = self.after(|_| true, |_, _, _| WHOLE_PAGE);
         } else {
             self.durable = self.cached.clone();
         }
@@ -77,22 +85,41 @@ impl Inode {
         self.diverged |= self.pending.len() != before;
     }
 
-    /// The file after a power cut.
-    pub(super) fn survivor(&self, chooser: &mut FileChooser) -> Self {
-        // Two closures need the one chooser.
+    /// The file after a power cut; `freed` is what removed files have left on the disk.
+    pub(super) fn survivor(&self, chooser: &mut FileChooser, freed: &[Page]) -> Self {
+        let stale = chooser.is_stale();
+        // Two closures need the one chooser, and one of them notes what was kept.
         let chooser = std::cell::RefCell::new(chooser);
-        Self::settled(self.after(
+        let kept = std::cell::RefCell::new(BTreeSet::new());
+        let mut content = self.after(
             |number| chooser.borrow_mut().length(number),
-            |number, units| chooser.borrow_mut().units(number, units),
-        ))
+            |number, page, units| {
+                let units = chooser.borrow_mut().units(number, page, units);
+                if stale {
+                    kept.borrow_mut().extend(bits(page, units));
+                }
+                units
+            },
+        );
+        if stale && !freed.is_empty() {
+            let grown = units_of(self.durable.len(), 0).end;
+            let end = content.len().div_ceil(UNIT_BYTES as u64);
+            let kept = kept.into_inner();
+            for unit in (grown..end).filter(|unit| !kept.contains(unit)) {
+                let (page, within) = (unit / UNITS, unit % UNITS);
+                content.put_units(page, 1 << within, &freed[page as usize % freed.len()]);
+            }
+            content.trim();
+        }
+        Self { unreadable: self.unreadable.clone(), ..Self::settled(content) }
     }
 
-    fn after(&self, length: impl Fn(u64) -> bool, units: impl Fn(u64, u8) -> u8) -> Content {
+    fn after(&self, length: impl Fn(u64) -> bool, units: impl Fn(u64, u64, u8) -> u8) -> Content {
         let mut content = self.durable.clone();
         for Pending { number, change } in &self.pending {
             match change {
                 Change::Units { page, units: mask, data } => {
-                    content.put_units(*page, units(*number, *mask) & mask, data);
+                    content.put_units(*page, units(*number, *page, *mask) & mask, data);
                 }
                 Change::Length(len) if length(*number) => content.set_len(*len),
                 Change::Length(_) => {}
@@ -124,9 +151,33 @@ impl Inode {
         self.pending.iter().map(|p| p.number)
     }
 
+    /// From now on the unit at this offset can't be read.
+    pub(super) fn lose_unit(&mut self, offset: u64) {
+        self.unreadable.insert(offset / UNIT_BYTES as u64);
+    }
+
+    /// Whether a read of these bytes meets a unit that can't be read.
+    pub(super) fn is_unreadable(&self, offset: u64, bytes: usize) -> bool {
+        !self.unreadable.is_empty()
+            && self.unreadable.range(units_of(offset, bytes)).next().is_some()
+    }
+
     /// Changes what is read and what is durable alike, as rot does.
     pub(super) fn tamper(&mut self, change: impl Fn(&mut Content)) {
         change(&mut self.cached);
         change(&mut self.durable);
     }
+}
+
+/// Units of a page.
+const UNITS: u64 = (PAGE_BYTES / UNIT_BYTES) as u64;
+
+/// The units that these bytes touch.
+fn units_of(offset: u64, bytes: usize) -> std::ops::Range<u64> {
+    offset / UNIT_BYTES as u64..(offset + bytes as u64).div_ceil(UNIT_BYTES as u64)
+}
+
+/// The numbers of the units of a page that a mask names.
+fn bits(page: u64, units: u8) -> impl Iterator<Item = u64> {
+    (0..UNITS).filter(move |bit| units >> bit & 1 == 1).map(move |bit| page * UNITS + bit)
 }

@@ -5,7 +5,7 @@
 //! | done by the program | durable | until then a power cut |
 //! |---|---|---|
 //! | bytes written | at the file's next sync | keeps or loses each unit of 512 bytes for itself, in any order |
-//! | length grown or cut | at the file's next sync | keeps the lengths up to any point; grown without its data, it reads zeros |
+//! | length grown or cut | at the file's next sync | keeps the lengths up to any point; grown without its data, it reads zeros or what removed files left there |
 //! | name made, renamed or removed, directory made | at the next sync of the directory it is in | keeps or loses each whole; with the earlier ones of its directory, or of its name alone |
 //!
 //! A sync of a file says nothing of its name, and a sync of a directory nothing of the directory's own name.
@@ -62,7 +62,7 @@ mod tests;
 pub use clock::SimClock;
 pub use disk::SimDisk;
 pub use random::SimRandom;
-pub use schedule::{Fault, Kind, Operation, When};
+pub use schedule::{Fault, Kind, Operation, ReadFault, When};
 pub use survival::Survival;
 
 use super::Env;

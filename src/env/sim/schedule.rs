@@ -60,6 +60,19 @@ pub enum Fault {
     Full,
 }
 
+/// What a read answers instead of what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFault {
+    /// An input error.
+    Io,
+    /// Only the first half of what was asked for, as if the file ended there.
+    Short,
+    /// As many bytes, from a page before or behind: a disk that looked in the wrong place.
+    Misdirected,
+    /// One bit is wrong, on the way and not on the medium.
+    Rot,
+}
+
 /// The numbering, and what is planned.
 #[derive(Default)]
 pub(super) struct Schedule {
@@ -70,6 +83,8 @@ pub(super) struct Schedule {
     /// The number of the operation, and how many bytes of it are issued if it is a write.
     pub(super) crash: Option<(u64, u64)>,
     pub(super) faults: Vec<(When, Fault)>,
+    pub(super) reads: u64,
+    pub(super) read_faults: Vec<(When, ReadFault)>,
 }
 
 /// Why an operation does not happen.
@@ -85,6 +100,17 @@ impl Schedule {
     /// Refuses everything after the crash.
     pub(super) fn alive(&self) -> io::Result<()> {
         if self.crashed { Err(io::Error::other("simulated crash")) } else { Ok(()) }
+    }
+
+    /// Numbers a read, and says what is wrong with it.
+    pub(super) fn read(&mut self) -> (u64, Option<ReadFault>) {
+        let number = self.reads;
+        self.reads += 1;
+        let strikes = |&&(when, _): &&(When, ReadFault)| match when {
+            When::Once(at) => number == at,
+            When::From(at) => number >= at,
+        };
+        (number, self.read_faults.iter().find(strikes).map(|(_, fault)| *fault))
     }
 
     /// Numbers an operation on `bytes` bytes, or says why it fails.

@@ -19,9 +19,10 @@ pub enum Survival {
     Only(u64),
     /// All but this operation, and but the directory changes that stand on it.
     Without(u64),
-    /// Any subset: units of 512 bytes in any order, lengths without their data and data without their
-    /// length, directory changes up to any point of each directory or, some of the time, in any order.
-    /// The seed also draws the manner, so that the corners of the space are visited often.
+    /// Any subset: units of 512 bytes or pages of 4 KiB in any order, lengths without their data (which then reads as zeros
+    /// or as what removed files have left there) and data without their length, directory changes up to any point of each
+    /// directory or, some of the time, in any order. The seed also draws the manner, so that the corners of the space are
+    /// visited often.
     Random(u64),
 }
 
@@ -37,6 +38,8 @@ pub(super) struct FileChooser {
     random: SplitMix,
     units: Manner,
     lengths_kept: u64,
+    /// Whether what a file grew by without its data shows what was on the disk before.
+    stale: bool,
 }
 
 enum Manner {
@@ -51,6 +54,8 @@ enum Manner {
     Last(u64),
     /// Each operation as a whole.
     Operations(u64),
+    /// Each page as a whole: a file system that keeps the order within a page.
+    Pages(u64),
 }
 
 /// How directory changes are chosen.
@@ -75,7 +80,7 @@ impl Chooser {
     /// For a file with this many pending units and lengths.
     pub(super) fn file(&mut self, units: u64, lengths: u64) -> FileChooser {
         let mut random = SplitMix::new(self.random.next());
-        let manner = match random.below(8) {
+        let manner = match random.below(9) {
             0 => Manner::Nothing,
             1 => Manner::Everything,
             2 => Manner::Seldom,
@@ -83,6 +88,7 @@ impl Chooser {
             4 => Manner::Often,
             5 => Manner::First(random.below(units + 1)),
             6 => Manner::Last(random.below(units + 1)),
+            7 => Manner::Pages(random.next()),
             _ => Manner::Operations(random.next()),
         };
         let lengths_kept = match random.below(4) {
@@ -90,7 +96,8 @@ impl Chooser {
             1 => lengths,
             _ => random.below(lengths + 1),
         };
-        FileChooser { survival: self.survival, random, units: manner, lengths_kept }
+        let stale = matches!(self.survival, Survival::Random(_)) && random.is(6);
+        FileChooser { survival: self.survival, random, units: manner, lengths_kept, stale }
     }
 
     /// The order of directory changes, and the chances in 16 for each to be kept.
@@ -131,8 +138,13 @@ impl Survival {
 }
 
 impl FileChooser {
+    /// Whether what a file grew by without its data shows what was on the disk before.
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale
+    }
+
     /// Which of these units of a page are kept.
-    pub(super) fn units(&mut self, number: u64, units: u8) -> u8 {
+    pub(super) fn units(&mut self, number: u64, page: u64, units: u8) -> u8 {
         if !matches!(self.survival, Survival::Random(_)) {
             return if self.survival.keeps(number) { units } else { 0 };
         }
@@ -154,13 +166,8 @@ impl FileChooser {
             }
             Manner::First(left) => first(units, left),
             Manner::Last(left) => !first(units, left),
-            Manner::Operations(seed) => {
-                if SplitMix::new(*seed ^ number).next() & 1 == 0 {
-                    0
-                } else {
-                    WHOLE_PAGE
-                }
-            }
+            Manner::Operations(seed) => coin(*seed ^ number),
+            Manner::Pages(seed) => coin(*seed ^ page),
         };
         kept & units
     }
@@ -179,6 +186,11 @@ impl FileChooser {
             other => other.keeps(number),
         }
     }
+}
+
+/// All units or none.
+fn coin(seed: u64) -> u8 {
+    if SplitMix::new(seed).next() & 1 == 0 { 0 } else { WHOLE_PAGE }
 }
 
 /// The first `left` of these units, and counts them off.
