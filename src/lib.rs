@@ -70,6 +70,10 @@ mod ids;
 mod journal;
 mod keyring;
 pub mod limits;
+#[cfg(not(feature = "planted-bugs"))]
+mod planted;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod retention;
 #[cfg(feature = "rrweb")]
 mod rrweb;
@@ -80,6 +84,8 @@ mod zst;
 
 pub use chunk::{Chunk, Kind, Session, Snapshot};
 pub use crypto::Suite;
+#[cfg(feature = "sim")]
+pub use crypto::ledger;
 pub use error::{Corruption, Damage, Error, InputError, Result};
 pub use ids::{
     FileId, HoldId, SessionId, SessionTag, SiteHandle, SiteId, StoreId, VisitorId, VisitorTag,

@@ -8,6 +8,7 @@ use aes_gcm_siv::Aes256GcmSiv;
 
 use super::gcm::Gcm;
 use super::{Key, kdf};
+use crate::planted::{self, Bug};
 
 pub(crate) const NONCE_BYTES: usize = 12;
 pub(crate) const TAG_BYTES: usize = 16;
@@ -90,6 +91,9 @@ impl Cipher {
         buf: &mut Vec<u8>,
         from: usize,
     ) {
+        #[cfg(feature = "sim")]
+        super::ledger::note(&self.key, suite, nonce);
+        let aad = if planted::is(Bug::PlaceUnbound) { &[] } else { aad };
         match suite {
             Suite::Aes256Gcm => {
                 let tag = self.gcm().seal(nonce, aad, &mut buf[from..]);
@@ -118,6 +122,7 @@ impl Cipher {
         aad: &[u8],
         buf: &'a mut [u8],
     ) -> Result<&'a mut [u8], TagMismatch> {
+        let aad = if planted::is(Bug::PlaceUnbound) { &[] } else { aad };
         match suite {
             Suite::Aes256Gcm => self.gcm().open(nonce, aad, buf),
             Suite::Aes256GcmSiv => open(self.gcm_siv(), nonce, aad, buf),

@@ -28,6 +28,8 @@
 mod aead;
 mod gcm;
 mod kdf;
+#[cfg(feature = "sim")]
+pub mod ledger;
 
 pub use aead::Suite;
 pub(crate) use aead::{Cipher, NONCE_BYTES, Nonce, TAG_BYTES};
