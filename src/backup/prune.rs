@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::check::Named;
 use super::dir::BESIDE;
-use super::repository::{LISTS, Repository};
+use super::repository::{LISTS, Repository, SEGMENTS};
 use crate::error::{InputError, Result};
 use crate::format::repository::{MarkBody, SnapshotBody};
 use crate::ids::day_of;
 use crate::limits::{DAY_MS, PRUNE_GRACE_MS_MIN};
+use crate::planted::{self, Bug};
 
 /// Which snapshots are kept. A snapshot is kept if any rule keeps it, and the newest always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,7 +106,11 @@ impl Repository {
         self.keyring.refresh()?;
         let mut pruned = Pruned::default();
         let kept = self.forget_by(keep, dry_run, &mut pruned)?;
-        let unnamed = self.unnamed(&kept)?;
+        let mut unnamed = self.unnamed(&kept)?;
+        if planted::is(Bug::PrunedInUse) {
+            let all = self.names(SEGMENTS, usize::MAX)?.into_iter();
+            unnamed.extend(all.map(|e| (format!("{SEGMENTS}/{}", e.name), e.bytes)));
+        }
         let now_ms = self.place.now_ms().map_err(|e| self.failed("asking the time of", "", e))?;
         let marks = self.marks()?;
         let is_ripe = |mark: &MarkBody| now_ms.saturating_sub(mark.at_ms) >= grace_ms;

@@ -18,6 +18,7 @@ use crate::format::repository::{JournalCut, Made, Piece, SnapshotBody, Stored, b
 use crate::ids::FileId;
 use crate::keyring::draw;
 use crate::limits::{PIECES_MAX, PRUNE_GRACE_MS_MIN};
+use crate::planted::{self, Bug};
 use crate::segment::writer::segment_name;
 use crate::store::manifest::MANIFEST;
 
@@ -202,6 +203,10 @@ impl<'a> Backup<'a> {
         }
         let meter = Meter::new(total, watch);
         let throttle = Throttle::new(Arc::clone(&clock), how.bytes_per_second);
+        if planted::is(Bug::SnapshotFirst) {
+            let body = self.body(&look, &plan, made, taken_ms)?;
+            self.publish(body)?;
+        }
         self.copy_segments(&plan.missing, &throttle, &meter, &mut done)?;
         self.copy_grown(&look, &mut plan, &throttle, &meter)?;
         if clock.monotonic_ns().saturating_sub(begun_ns) > LOOK_HOLDS_NS {

@@ -16,6 +16,7 @@ use crate::format::header::{
 };
 use crate::format::manifest::JournalHead;
 use crate::ids::FileId;
+use crate::planted::{self, Bug};
 
 /// Folder of the journals in a store.
 pub(crate) const JOURNAL_DIR: &str = "journal";
@@ -25,6 +26,9 @@ pub(crate) const JOURNAL_SUFFIX: &str = ".rvj";
 const FILE_BYTES_MAX: u32 = 3 << 30;
 /// Zeros are written in pieces of this size: one buffer, whatever the step of filling.
 const ZERO_PIECE_BYTES: usize = 1 << 20;
+
+/// What a disk writes whole.
+const SECTOR_BYTES: usize = 512;
 
 /// An open journal.
 pub(crate) struct Journal {
@@ -70,8 +74,10 @@ impl Journal {
         let (file, filled) = match &new.recycled {
             Some(old) => {
                 let file = disk.open(old, Mode::Write).map_err(|e| Error::io(doing, old, e))?;
+                // Zeros where the first frame goes: what stands behind them is not of this journal.
+                let first = [&page[..], &[0; SECTOR_BYTES]].concat();
                 let write = || -> io::Result<u32> {
-                    file.write_at(&page, 0)?;
+                    file.write_at(&first, 0)?;
                     file.sync()?;
                     disk.rename(old, &path)?;
                     Ok(u32::try_from(file.len()?).unwrap_or(u32::MAX))
@@ -180,7 +186,11 @@ impl Journal {
 
     /// Makes what was written durable. A failure is final: the caller poisons the shard.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync().map_err(|e| Error::io("syncing the journal", &self.path, e))
+        let mut synced = self.file.sync();
+        if synced.is_err() && planted::is(Bug::FailedSyncRetried) {
+            synced = self.file.sync();
+        }
+        synced.map_err(|e| Error::io("syncing the journal", &self.path, e))
     }
 
     /// Writes the mark that ends the journal at `end`, and syncs it.
@@ -206,6 +216,10 @@ impl Journal {
     /// sync alone would pass over them.
     pub(crate) fn write_again(&self, disk: &dyn Disk, from: u32, to: u32) -> Result<()> {
         let bytes = self.read(from, to - from)?;
+        // A read that went wrong on its way would be written over what is right.
+        if !super::scan::are_whole_frames(self.id, from, &bytes) {
+            return Err(Error::corrupt(&self.name, from.into(), Damage::Rot));
+        }
         let doing = "recovering the journal";
         let file =
             disk.open(&self.path, Mode::Write).map_err(|e| Error::io(doing, &self.path, e))?;

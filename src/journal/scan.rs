@@ -4,6 +4,7 @@ use crate::error::{Damage, Error, Result};
 use crate::format::frame::{FRAME_ALIGN, FRAME_HEADER_BYTES, FRAMES_FROM, FrameHeader};
 use crate::format::header::UnitKind;
 use crate::format::manifest::NO_CUT;
+use crate::ids::FileId;
 
 use super::file::Journal;
 
@@ -96,6 +97,20 @@ impl Window<'_> {
         Ok(None)
     }
 
+    /// Whether a valid frame stands at `offset`, by reading just that once more.
+    fn is_frame_after_all(&self, offset: u32) -> Result<bool> {
+        let fits = |bytes: usize| u64::from(offset) + bytes as u64 <= u64::from(self.limit);
+        if !fits(FRAME_HEADER_BYTES) {
+            return Ok(false);
+        }
+        let header = self.journal.read(offset, FRAME_HEADER_BYTES as u32)?;
+        let Some(header) = FrameHeader::parse(self.journal.id, offset, &header) else {
+            return Ok(false);
+        };
+        let bytes = header.frame_bytes();
+        Ok(fits(bytes) && header.body_is_whole(&self.journal.read(offset, bytes as u32)?))
+    }
+
     /// Forgets what was read, so that the file is read again.
     fn forget(&mut self) {
         self.bytes.clear();
@@ -141,6 +156,14 @@ pub(crate) fn scan_from(
             scanned.frames += 1;
             scanned.end = at;
         }
+        // What ends here is dropped for good. A read that went wrong on its way must not be what ends it.
+        if window.is_frame_after_all(at)? {
+            window.forget();
+            if window.frame(at)?.is_none() {
+                return Err(Error::corrupt(&journal.name, at.into(), Damage::Rot));
+            }
+            continue;
+        }
         let Some(next) = frame_that_proves_damage(&mut window, at)? else { return Ok(scanned) };
         // Another process may be writing: what proves damage now may be younger than what was read at this point.
         window.forget();
@@ -155,6 +178,32 @@ pub(crate) fn scan_from(
         scanned.skipped_bytes += u64::from(resume - at);
         at = resume;
     }
+}
+
+/// Whether a journal without a frame is one in which none was ever finished: where the first would stand there are zeros, or the
+/// beginning of one that was torn. Anything else was read from a wrong place, or has rotted.
+pub(crate) fn was_never_used(journal: &Journal) -> Result<bool> {
+    let bytes = journal.filled().saturating_sub(FRAMES_FROM).min(FRAME_HEADER_BYTES as u32);
+    let first = journal.read(FRAMES_FROM, bytes)?;
+    Ok(first.iter().all(|b| *b == 0) || first.starts_with(UnitKind::FRAME.0))
+}
+
+/// Whether these bytes, which stand at `offset` of a journal, are frames and nothing else.
+pub(super) fn are_whole_frames(id: FileId, mut offset: u32, mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let header = bytes.get(..FRAME_HEADER_BYTES);
+        let Some(header) = header.and_then(|h| FrameHeader::parse(id, offset, h)) else {
+            return false;
+        };
+        let Some((frame, rest)) = bytes.split_at_checked(header.frame_bytes()) else {
+            return false;
+        };
+        if !header.body_is_whole(frame) {
+            return false;
+        }
+        (bytes, offset) = (rest, offset + frame.len() as u32);
+    }
+    true
 }
 
 /// A frame after `at` that was written when everything up to beyond `at` had been synced.

@@ -16,6 +16,7 @@ use crate::env::Random;
 use crate::error::{Error, Result};
 use crate::ids::{HoldId, SiteHandle, SiteId, check_retention};
 use crate::limits::{HOLD_REASON_BYTES_MAX, SITES_MAX};
+use crate::planted::{self, Bug};
 
 /// The generation that is being made. Nothing of it counts before it is published.
 pub(crate) struct Next<'a> {
@@ -40,6 +41,9 @@ impl Next<'_> {
     /// Removes sessions' places from a site's tree, all at once; how many of them were there. A site that is gone has
     /// none. Holds are not touched: each goes by [`Self::remove_hold`].
     pub(crate) fn puncture(&mut self, site: &SiteHandle, places: &[u64]) -> usize {
+        if planted::is(Bug::ErasureUnwritten) {
+            return places.len();
+        }
         let removed = self.state.puncture(site, places);
         self.takes_away |= removed > 0;
         removed

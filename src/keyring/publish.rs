@@ -34,6 +34,7 @@ use super::status::VersionEnd;
 use super::{Keyring, Writer, draw, file};
 use crate::error::{Damage, Error, Result};
 use crate::ids::{FileId, StoreId};
+use crate::planted::{self, Bug};
 use crate::{DataKey, Destruction, KeyProvider};
 
 /// Seals a generation under a data key and a provider's version of its own, and writes it to all mirrors: when its new parts and
@@ -56,6 +57,9 @@ pub(super) fn publish(keyring: &Keyring, writer: &mut Writer, state: &State) -> 
     let mut sealer = Sealer::new(random, store);
     let bytes = file::encode(state, provider.kind(), &wrapped, &data_key, &nonce, &mut sealer)?;
     let sealed = Sealed { store, generation, version, wrapped: wrapped.bytes };
+    if planted::is(Bug::KeyDestroyedEarly) {
+        let _ = provider.destroy(writer.sealed.version);
+    }
     let written = write(keyring, writer, &sealer.made, &bytes);
     match written {
         Ok(()) => {

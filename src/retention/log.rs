@@ -21,6 +21,8 @@ use crate::limits::STATE_BYTES_MAX;
 
 /// The file's name in the store.
 pub(crate) const LOG: &str = "deletions";
+/// The file that becomes the log when it is begun.
+const LOG_NEW: &str = "deletions.new";
 /// Largest record in bytes: one that names as many sessions as a statement may, and its receipts. Nothing larger is
 /// allocated on the word of the file.
 const RECORD_BYTES_MAX: usize = 4 << 20;
@@ -29,8 +31,27 @@ const RECORD_BYTES_MAX: usize = 4 << 20;
 pub(crate) struct DeletionLog {
     env: Env,
     dir: PathBuf,
-    /// Where the next record goes, once that is known; held by whoever appends.
-    tail: Mutex<Option<Tail>>,
+    /// Held by whoever appends.
+    known: Mutex<Known>,
+}
+
+/// What a process knows of the end of the log.
+#[derive(Default)]
+struct Known {
+    /// Where the next record goes, if this process wrote the last one.
+    tail: Option<Tail>,
+    /// Where a record stands that a failed sync may have left in the system's memory alone, where it looks like any other.
+    unsure_from: Option<u64>,
+}
+
+/// Where a record goes.
+#[derive(Default)]
+struct End {
+    tail: Option<Tail>,
+    /// What stands before it, and may not be durable: it is written once more.
+    again: Vec<u8>,
+    /// The file is no log.
+    is_foreign: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -46,6 +67,10 @@ pub(crate) struct Logged {
     /// What is not as it should be; what a crash tore at the end is no damage.
     pub(crate) damage: Vec<Error>,
     tail: Option<Tail>,
+    /// Where the last whole record begins.
+    last_from: Option<u64>,
+    /// The file as it was read, sealed.
+    sealed: Vec<u8>,
 }
 
 impl Logged {
@@ -53,11 +78,16 @@ impl Logged {
     pub(crate) fn end(&self) -> Option<u64> {
         self.tail.map(|tail| tail.end)
     }
+
+    /// Whether its last statement is the one before this.
+    fn ends_before(&self, next: &Certificate) -> bool {
+        follows(self.certificates.last(), next, 0).is_ok()
+    }
 }
 
 impl DeletionLog {
     pub(crate) fn new(env: Env, dir: &Path) -> Self {
-        Self { env, dir: dir.to_owned(), tail: Mutex::new(None) }
+        Self { env, dir: dir.to_owned(), known: Mutex::default() }
     }
 
     fn path(&self) -> PathBuf {
@@ -107,6 +137,7 @@ impl DeletionLog {
                     let followed = follows(logged.certificates.last(), &certificate, at as u64);
                     logged.damage.extend(followed.err());
                     logged.certificates.push(certificate);
+                    logged.last_from = Some(at as u64);
                     at += len;
                 }
                 Err(e) => {
@@ -118,35 +149,28 @@ impl DeletionLog {
             }
         }
         logged.tail = Some(Tail { id, end: at as u64 });
+        logged.sealed = bytes;
         Ok(logged)
     }
 
     /// Appends a certificate behind the last whole record, and makes it durable.
     pub(crate) fn append(&self, certificate: &Certificate, cipher: &Cipher) -> Result<()> {
-        let mut tail = self.tail.lock();
+        let mut known = self.known.lock();
         let failed = |e| Error::io("writing the log of deletions", self.path(), e);
-        let file = match self.open(Mode::Write)? {
-            Some(file) => file,
-            None => {
-                *tail = None;
-                self.env.disk.open(&self.path(), Mode::Create).map_err(failed)?
-            }
+        let file = self.open(Mode::Write)?;
+        let end = match (&file, known.tail) {
+            (None, _) => End::default(),
+            (Some(_), Some(tail)) => End { tail: Some(tail), ..End::default() },
+            (Some(file), None) => self.find_end(&**file, certificate, cipher, known.unsure_from)?,
         };
-        let mut file = file;
-        if tail.is_none() {
-            let logged = self.read_from(&*file, cipher)?;
-            if logged.tail.is_none() && !logged.damage.is_empty() {
-                // It cannot be gone on with, and is not lost for that: it stays beside the new one.
-                let id = FileId(crate::keyring::draw(&*self.env.random)?);
-                let aside = self.dir.join(format!("{LOG}.{id}"));
-                self.env.disk.rename(&self.path(), &aside).map_err(failed)?;
-                file = self.env.disk.open(&self.path(), Mode::Create).map_err(failed)?;
-            }
-            *tail = logged.tail;
+        if end.is_foreign {
+            // It cannot be gone on with, and is not lost for that: it stays beside the new one.
+            let id = FileId(crate::keyring::draw(&*self.env.random)?);
+            let aside = self.dir.join(format!("{LOG}.{id}"));
+            self.env.disk.rename(&self.path(), &aside).map_err(failed)?;
         }
-        let (id, at) = match *tail {
-            Some(known) => (known.id, known.end),
-            // New, or torn before its header was durable, or not to be read at all.
+        let (id, at) = match end.tail {
+            Some(tail) => (tail.id, tail.end),
             None => (FileId(crate::keyring::draw(&*self.env.random)?), 0),
         };
         let mut bytes = if at == 0 { FileKind::DELETIONS.header(id).to_vec() } else { Vec::new() };
@@ -158,19 +182,67 @@ impl DeletionLog {
         let context: &[&[u8]] = &[&id.0, &offset.to_le_bytes()];
         UnitKind::CERTIFICATE.seal(Codec::Stored, cipher, &nonce, context, &mut bytes, from);
         let write = || -> io::Result<()> {
+            let Some(file) = file.filter(|_| at > 0) else { return self.begin(&bytes) };
             if file.len()? > at {
                 // A torn record: nothing of it may stand behind this one.
                 file.set_len(at)?;
             }
+            if !end.again.is_empty() {
+                file.write_at(&end.again, at - end.again.len() as u64)?;
+            }
             file.write_at(&bytes, at)?;
-            file.sync()?;
-            if at == 0 { self.env.disk.sync_dir(&self.dir) } else { Ok(()) }
+            file.sync()
         };
         // After a failure it is not known what stands there: the next one looks again.
-        *tail = None;
+        let unsure_from = known.unsure_from.map_or(at, |from| from.min(at));
+        *known = Known { tail: None, unsure_from: Some(unsure_from) };
         write().map_err(failed)?;
-        *tail = Some(Tail { id, end: at + bytes.len() as u64 });
+        let tail = Some(Tail { id, end: at + bytes.len() as u64 });
+        *known = Known { tail, unsure_from: None };
         Ok(())
+    }
+
+    /// Makes the log with its first record: whole, or not at all.
+    fn begin(&self, bytes: &[u8]) -> io::Result<()> {
+        let new = self.dir.join(LOG_NEW);
+        let file = self.env.disk.open(&new, Mode::Replace)?;
+        file.write_at(bytes, 0)?;
+        file.sync()?;
+        self.env.disk.rename(&new, &self.path())?;
+        self.env.disk.sync_dir(&self.dir)
+    }
+
+    /// Finds where a certificate goes, in a log that this process has not just written.
+    fn find_end(
+        &self,
+        file: &dyn File,
+        certificate: &Certificate,
+        cipher: &Cipher,
+        unsure_from: Option<u64>,
+    ) -> Result<End> {
+        let mut logged = self.read_from(file, cipher)?;
+        if !logged.ends_before(certificate) {
+            // What is not read is cut off, so a read that went wrong on its way must not decide.
+            logged = self.read_from(file, cipher)?;
+        }
+        let Some(mut tail) = logged.tail else {
+            return Ok(End { is_foreign: !logged.damage.is_empty(), ..End::default() });
+        };
+        let last = logged.certificates.last();
+        if last.is_some_and(|last| last.digest == certificate.digest) {
+            // By an attempt whose sync failed: it is written once more, in its place.
+            tail.end = logged.last_from.unwrap_or(tail.end);
+        } else if !logged.ends_before(certificate) {
+            // Not a torn record, but one that was acknowledged and can't be read: it stays, and is told as damage.
+            let failed = |e| Error::io("reading the log of deletions", self.path(), e);
+            tail.end = file.len().map_err(failed)?;
+            return Ok(End { tail: Some(tail), ..End::default() });
+        }
+        // The process before may have been killed between writing the last record and syncing it, or the sync has failed.
+        let from = [logged.last_from, unsure_from].into_iter().flatten().min();
+        let again = from.and_then(|from| logged.sealed.get(from as usize..tail.end as usize));
+        let again = again.unwrap_or_default().to_vec();
+        Ok(End { tail: Some(tail), again, is_foreign: false })
     }
 }
 

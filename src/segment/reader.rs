@@ -264,7 +264,7 @@ impl Segments {
         keys: &SegmentKeys,
         index: &SiteIndex,
         unit: IndexUnit,
-        decode: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+        decode: impl Fn(&[u8]) -> Result<T, Malformed>,
     ) -> Result<T> {
         let name = segment_name(segment.id);
         let at = unit.offset;
@@ -272,22 +272,22 @@ impl Segments {
         let inside = at
             .checked_sub(index.offset)
             .and_then(|from| index.pages.get(from as usize..from as usize + bytes));
-        let mut sealed = match inside {
-            Some(inside) => inside.to_vec(),
-            None => {
-                let mut sealed = Vec::new();
-                self.read(segment, at, bytes, &mut sealed)?;
-                sealed
-            }
-        };
         let context: [&[u8]; 3] = [&segment.id.0, &keys.site.0, &unit.number.to_le_bytes()];
-        let text = Unit::check(unit.kind, &name, at, &mut sealed)?.open(
-            &keys.index,
-            &context,
-            &name,
-            at,
-        )?;
-        decode(text).map_err(|m| Error::corrupt(&name, at, Damage::Malformed(m.0)))
+        let open = |sealed: &mut [u8]| {
+            let unit = Unit::check(unit.kind, &name, at, sealed)?;
+            let text = unit.open(&keys.index, &context, &name, at)?;
+            decode(text).map_err(|m| Error::corrupt(&name, at, Damage::Malformed(m.0)))
+        };
+        if let Some(inside) = inside {
+            match open(&mut inside.to_vec()) {
+                // It was read along with the root, and not looked at. One reading that went wrong must not last as long as the cache.
+                Err(Error::Corrupt(_)) => self.forget(segment.id),
+                outcome => return outcome,
+            }
+        }
+        let mut sealed = Vec::new();
+        self.read(segment, at, bytes, &mut sealed)?;
+        open(&mut sealed)
     }
 
     /// One session page of a site.

@@ -18,6 +18,7 @@ use crate::journal::log::{Group, wait};
 use crate::journal::table::{FrameRef, Stamp};
 use crate::keyring::{Kept, SessionKeys};
 use crate::limits::{EVENT_MS_MIN, SESSION_SPAN_MS_MAX};
+use crate::planted::{self, Bug};
 use crate::seqset::SeqSet;
 use crate::zst;
 
@@ -206,6 +207,10 @@ impl Site {
         };
         let mut nonce = Nonce::default();
         inner.fill_random(&mut nonce)?;
+        if planted::is(Bug::NonceCounted) {
+            nonce = [0; _];
+            nonce[..8].copy_from_slice(&shard.state.lock().log.counts.frames.to_le_bytes());
+        }
         let expiry_day = target.stamp.expiry_day();
         let ciphers = FrameCiphers {
             journal: &journal.cipher,

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::error::{Error, Result};
 use crate::format::manifest::SegmentEntry;
 use crate::ids::{FileId, HoldId, day_of};
-use crate::retention::clock::ClockDoubt;
+use crate::planted::{self, Bug};
+use crate::retention::clock::{CLOCK_OFFLINE_MAX_MS, ClockDoubt};
 use crate::retention::record::{Certificate, Deed};
 use crate::segment::writer::{SEGMENT_DIR, segment_name};
 
@@ -101,7 +102,10 @@ impl Inner {
         let all = self.catalog.snapshot();
         let all = all.iter().flat_map(|days| days.values().flatten());
         // A hold that the keyring does not know has ended, or was never put in place: a crash came between.
-        let ended = |s: &SegmentEntry| s.is_hold() && self.keyring.hold(&HoldId(s.id.0)).is_none();
+        let forgotten = planted::is(Bug::HoldForgotten);
+        let ended = |s: &SegmentEntry| {
+            s.is_hold() && (forgotten || self.keyring.hold(&HoldId(s.id.0)).is_none())
+        };
         all.filter(|s| s.entry.has_expired(today) || ended(&s.entry)).cloned().collect()
     }
 
@@ -140,7 +144,7 @@ impl Inner {
             let committed = match commit() {
                 Err(Error::DiskFull { .. }) => {
                     let expired = self.expired_segments(today);
-                    self.unlink(&expired)?;
+                    self.unlink_first(&expired)?;
                     self.drop_segments(&expired)?;
                     commit()
                 }
@@ -167,7 +171,7 @@ impl Inner {
         let publish = || self.manifest.publish(|m| m.segments.retain(|s| !ids.contains(&s.id)));
         match self.with_space(publish) {
             Err(Error::DiskFull { .. }) => {
-                self.unlink(segments)?;
+                self.unlink_first(segments)?;
                 publish()?;
             }
             outcome => outcome?,
@@ -202,10 +206,30 @@ impl Inner {
         outcome.and(synced.map_err(|e| Error::io("syncing the segments", folder, e)))
     }
 
-    /// Whether a segment that is missing is one that was to be kept until today or an earlier day: on a full disk its file goes
-    /// before its day does.
+    /// On a full disk, unlinks files before the manifest forgets them: those alone whose absence the next process understands,
+    /// should this one end in between. What was erased, say, must be forgotten first.
+    fn unlink_first(&self, segments: &[Arc<SegmentInfo>]) -> Result<()> {
+        let seen_ms = self.manifest.current().seen_ms + CLOCK_OFFLINE_MAX_MS;
+        let today = day_of(self.env.clock.now_ms().min(seen_ms));
+        let understood =
+            |s: &&Arc<SegmentInfo>| s.entry.has_expired(today) || self.has_gone(&s.entry);
+        let segments: Vec<_> = segments.iter().filter(understood).cloned().collect();
+        self.unlink(&segments)
+    }
+
+    /// Whether a segment that is missing is no damage: on a full disk its file goes before the manifest forgets it, or even before its
+    /// day does.
     pub(super) fn may_be_missing(&self, segment: &SegmentEntry) -> bool {
-        segment.has_expired(day_of(self.watch.now(&*self.env.clock).0))
+        let today = day_of(self.watch.now(&*self.env.clock).0);
+        segment.has_expired(today) || self.has_gone(segment)
+    }
+
+    /// Whether the keyring has no key for it any more: its day has left, or its hold has ended.
+    fn has_gone(&self, segment: &SegmentEntry) -> bool {
+        match segment.is_hold() {
+            true => self.keyring.hold(&HoldId(segment.id.0)).is_none(),
+            false => self.keyring.expired_through().is_some_and(|day| segment.has_expired(day)),
+        }
     }
 
     /// When a day begins, deletes what was kept until then. In an open store this runs by itself.
@@ -225,6 +249,7 @@ impl Inner {
 impl SegmentEntry {
     /// Whether its sessions were to be kept until this day or an earlier one. A hold ends by itself, never by a day.
     pub(crate) fn has_expired(&self, today: u32) -> bool {
+        let today = today + u32::from(planted::is(Bug::ExpiredEarly));
         self.expiry_day().is_some_and(|day| day <= today)
     }
 }

@@ -288,6 +288,8 @@ impl Inner {
 
     fn renew(self: &Arc<Self>, hold: &Hold) -> Result<()> {
         let Some(site) = self.keyring.site_by_handle(&hold.site) else { return Ok(()) };
+        // What was appended and not waited for is held, too. If it can't be made durable it is gone, and the next sync tells.
+        let _ = self.sync_shard(self.shard(hold.site));
         let site = Site { inner: Arc::clone(self), _open: None, site };
         let Looked::Found(parts) = site.find_tag(hold.tag, Started::At(hold.start_ms))? else {
             return Ok(());

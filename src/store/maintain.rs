@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::ids::{FileId, day_of};
 use crate::journal::file::Journal;
 use crate::journal::log::wait;
+use crate::planted::{self, Bug};
 use crate::segment::writer::SEGMENT_DIR;
 
 use super::state::{Inner, SegmentInfo, Shard};
@@ -188,7 +189,15 @@ impl Inner {
         let ids: HashSet<FileId> = batch.iter().map(|j| j.id).collect();
         let folder = self.dir.join(SEGMENT_DIR);
         let disk = &self.env.disk;
-        disk.sync_dir(&folder).map_err(|e| Error::io("syncing the segments", &folder, e))?;
+        if planted::is(Bug::JournalRecycledEarly) {
+            batch.iter().for_each(|journal| self.retire(shard, journal));
+        }
+        if !planted::is(Bug::SegmentDirectoryUnsynced) {
+            disk.sync_dir(&folder).map_err(|e| Error::io("syncing the segments", &folder, e))?;
+        }
+        if planted::is(Bug::JournalsForgottenFirst) {
+            self.manifest.publish(|m| m.journals.retain(|j| !ids.contains(&j.id)))?;
+        }
         self.manifest.publish(|m| {
             m.journals.retain(|j| !ids.contains(&j.id));
             m.segments.extend(written.iter().map(|w| w.entry));

@@ -16,6 +16,7 @@ use crate::format::header::{
 use crate::format::manifest::Manifest;
 use crate::ids::FileId;
 use crate::limits::STATE_BYTES_MAX;
+use crate::planted::{self, Bug};
 use crate::retention::clock::Watch;
 
 pub(crate) const MANIFEST: &str = "manifest";
@@ -51,8 +52,15 @@ impl ManifestFile {
         Ok(file)
     }
 
-    pub(super) fn open(env: Env, dir: PathBuf, cipher: Cipher) -> Result<Self> {
+    /// Opens it for a writer, or for a reader, who changes nothing.
+    pub(super) fn open(env: Env, dir: PathBuf, cipher: Cipher, read_only: bool) -> Result<Self> {
         let current = read(&env, &dir, &cipher)?;
+        if !read_only {
+            // A process that was killed may have put it in place without making that durable. A writer removes files that it does
+            // not name: after a power cut the one before, which names them, must not come back.
+            let synced = env.disk.sync_dir(&dir);
+            synced.map_err(|e| Error::io("syncing the manifest", &dir, e))?;
+        }
         let next_journal = AtomicU64::new(current.next_journal);
         let watch = Arc::new(Watch::new(current.seen_ms, &*env.clock));
         let (current, unsure) = (Mutex::new(current), AtomicBool::new(false));
@@ -110,12 +118,17 @@ impl ManifestFile {
         let write = || -> io::Result<()> {
             let file = self.env.disk.open(&new, Mode::Replace)?;
             file.write_at(&bytes, 0)?;
-            file.sync()?;
-            Ok(())
+            if planted::is(Bug::ManifestUnsynced) {
+                return Ok(());
+            }
+            file.sync()
         };
         write().map_err(failed)?;
         let replace = || -> io::Result<()> {
             self.env.disk.rename(&new, &path)?;
+            if planted::is(Bug::ManifestDirectoryUnsynced) {
+                return Ok(());
+            }
             self.env.disk.sync_dir(&self.dir)
         };
         replace().map_err(|e| {

@@ -162,7 +162,7 @@ impl Store {
         let (env, part_bytes) = (&options.env, options.part_bytes);
         let keyring = Keyring::open(env, &options.keyring, provider, false, part_bytes)?;
         let (env, dir) = (options.env.clone(), options.dir.clone());
-        let manifest = ManifestFile::open(env, dir, keyring.manifest_cipher())?;
+        let manifest = ManifestFile::open(env, dir, keyring.manifest_cipher(), false)?;
         Self::start(options, keyring, manifest, Some(lock))
     }
 
@@ -179,7 +179,7 @@ impl Store {
         let (env, part_bytes) = (&options.env, options.part_bytes);
         let keyring = Keyring::open(env, &options.keyring, provider, true, part_bytes)?;
         let (env, dir) = (options.env.clone(), options.dir.clone());
-        let manifest = ManifestFile::open(env, dir, keyring.manifest_cipher())?;
+        let manifest = ManifestFile::open(env, dir, keyring.manifest_cipher(), true)?;
         Self::start(options, keyring, manifest, None)
     }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::{Damage, Error, Result};
-use crate::format::frame::{FrameHeader, FramePlace};
+use crate::format::frame::{FRAMES_FROM, FrameHeader, FramePlace};
 use crate::format::manifest::{JournalEntry, Manifest, NO_CUT};
 use crate::ids::FileId;
 use crate::journal::file::{JOURNAL_DIR, JOURNAL_SUFFIX, Journal};
-use crate::journal::scan::{Recovery, Scanned, scan};
+use crate::journal::scan::{Recovery, Scanned, scan, was_never_used};
 use crate::journal::table::{FrameRef, Table};
+use crate::planted::{self, Bug};
 use crate::segment::writer::{SEGMENT_DIR, SEGMENT_SUFFIX};
 
 use super::state::{Inner, Shard};
@@ -57,11 +58,19 @@ impl Inner {
                     outcome => outcome?,
                 };
                 if scanned.frames == 0 {
+                    // It will be removed, so it must not only look empty.
+                    if !self.read_only && !scanned.ended && !was_never_used(&journal)? {
+                        let damage = Error::corrupt(&journal.name, FRAMES_FROM.into(), Damage::Rot);
+                        if !salvage {
+                            return Err(damage);
+                        }
+                        loaded.unreadable.push(entry.id);
+                    }
                     continue;
                 }
                 if self.read_only {
                     journal.sync()?;
-                } else if !scanned.ended {
+                } else if !scanned.ended && !planted::is(Bug::RecoveredTailUnsynced) {
                     let from = scanned.durable.min(scanned.end);
                     journal.write_again(&*self.env.disk, from, scanned.end)?;
                 }

@@ -171,8 +171,9 @@ impl<'a> Listing<'a> {
             Err(e) if e.is_gone() => return Ok(None),
             keys => keys?,
         };
-        // The directory is of all sites: damage of it is not this site's.
-        segments.directory(&segment.entry, &keys.directory)?;
+        if !self.site.is_there(segment, &keys)? {
+            return Ok(None);
+        }
         if let Some(visitor) = self.visitor {
             let found = segments.of_visitor(&segment.entry, &keys, visitor);
             let mut found = found.map_err(|e| self.site.name(e))?;
