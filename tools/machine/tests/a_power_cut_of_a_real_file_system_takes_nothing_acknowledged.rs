@@ -1,0 +1,105 @@
+//! The power is cut under ext4 and XFS: the file system is shut down by its own ioctl while the store is written, and what it had not written
+//! to its device is gone. Then it is mended and mounted as at the start of a machine, and the store goes on with what is there.
+//!
+//! Whatever a reader saw counts like what was acknowledged: in some rounds the writer is killed first and its store is looked at, or
+//! opened for writing, before the cut.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::mount::{Kind, Mount};
+use common::writer::{How, Writer};
+use common::{Campaign, Folder, rounds};
+
+/// Images lie in memory: what a device keeps when its own power fails is not what is tested here.
+const MEMORY_BYTES: u64 = 600 << 20;
+
+struct Machine {
+    kind: Kind,
+    options: &'static str,
+    image: PathBuf,
+    at: PathBuf,
+    mount: Option<Mount>,
+}
+
+impl Machine {
+    fn new(kind: Kind, options: &'static str, memory: &Path, at: PathBuf) -> Self {
+        let image = memory.join("image");
+        kind.make(&image);
+        let mount = Some(Mount::image(&image, at.clone(), options));
+        Self { kind, options, image, at, mount }
+    }
+
+    fn cut(&self, flushed: bool) {
+        self.mount.as_ref().unwrap().cut(flushed);
+    }
+
+    /// Starts it again after a cut.
+    fn restart(&mut self) {
+        self.mount.take().unwrap().unmount();
+        self.kind.mend(&self.image);
+        self.mount = Some(Mount::image(&self.image, self.at.clone(), self.options));
+    }
+}
+
+/// Cuts the power again and again; `inject` fails system calls of the writer before.
+fn cut_again_and_again(kind: Kind, options: &'static str, inject: Option<&str>, rounds: u64) {
+    let folder = Folder::new();
+    let memory = Mount::tmpfs(folder.dir("memory"), MEMORY_BYTES);
+    let mut machine = Machine::new(kind, options, memory.at(), folder.dir("mounted"));
+    let mut campaign = Campaign::new(machine.at.join("home"), memory.at().join("restored"));
+    while campaign.round < rounds {
+        let how = How { settings: Vec::new(), inject };
+        let mut writer = Writer::start(&mut campaign, &how);
+        match campaign.random.below(10) {
+            // While it opens the store.
+            0 if campaign.round > 0 => std::thread::sleep(campaign.a_while(0, 30)),
+            _ => {
+                assert!(writer.wait_for_chunks(1), "round {}: no chunk", campaign.round);
+                std::thread::sleep(campaign.a_while(0, 350));
+            }
+        }
+        match campaign.random.below(4) {
+            0 => {
+                drop(writer.kill());
+                campaign.look();
+                machine.cut(false);
+            }
+            1 => {
+                drop(writer.kill());
+                campaign.check();
+                machine.cut(false);
+            }
+            n => {
+                machine.cut(n == 3);
+                // It goes on for a little, and must not be told that anything is durable.
+                std::thread::sleep(Duration::from_millis(10));
+                drop(writer.kill());
+            }
+        }
+        machine.restart();
+        campaign.check();
+        campaign.next();
+    }
+    campaign.summary(&format!("power cut of {kind:?} {options} {}", inject.unwrap_or_default()));
+    let ledger = campaign.ledger.lock().unwrap();
+    let unexpected = ledger.unexpected(&["expired", "io", "poisoned", "unsure"]);
+    assert!(unexpected.is_empty(), "{unexpected:?}");
+    assert!(ledger.counts.acknowledged > rounds * 5, "{}", ledger.counts);
+}
+
+#[test]
+#[ignore = "needs root, loop devices and xfsprogs"]
+fn of_ext4() {
+    cut_again_and_again(Kind::Ext4, "", None, rounds(15));
+}
+
+#[test]
+#[ignore = "needs root, loop devices and xfsprogs"]
+fn of_xfs() {
+    cut_again_and_again(Kind::Xfs, "", None, rounds(15));
+}
