@@ -9,6 +9,9 @@ use crate::content::{Name, SITES};
 use crate::home::Home;
 use crate::ledger::{Known, Ledger, Owed, State};
 
+/// A session that is gone is looked for in so many checks, and then in one of so many.
+const LOOKED_FOR: u32 = 5;
+
 /// What a check looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Checked {
@@ -70,6 +73,11 @@ pub fn store(store: &Store, ledger: &mut Ledger) -> Result<Checked, String> {
             }
             settle(&site, &name, known)?;
             if known.state == State::Gone {
+                // In a long campaign they are many; the list shows them too, should they come back.
+                known.looked_for += 1;
+                if known.looked_for > LOOKED_FOR && !known.looked_for.is_multiple_of(LOOKED_FOR) {
+                    continue;
+                }
                 is_gone(&site, &name, base_ms)?;
                 checked.gone += 1;
             } else if let Some(chunks) = read(&site, &name, known.owed, known.begun, base_ms)? {

@@ -17,6 +17,8 @@ pub struct Known {
     pub state: State,
     /// A chunk was begun after a sync of its shard had failed; nothing of it may be acknowledged before the store is opened again.
     begun_too_late: bool,
+    /// How often it was looked for since it is gone.
+    pub looked_for: u32,
 }
 
 /// Whether a session is there.

@@ -18,12 +18,13 @@ pub fn files(most: u64) -> io::Result<()> {
     set(Resource::Nofile, most)
 }
 
-/// No more than so many bytes of address space: what the process maps, touched or not.
+/// No more than so many bytes of data: heap, stacks, and what else is mapped to be written. Address space that is only reserved does not
+/// count, of which the allocator takes 64 MiB for each thread.
 ///
 /// # Errors
 /// The system's.
 pub fn memory(bytes: u64) -> io::Result<()> {
-    set(Resource::As, bytes)
+    set(Resource::Data, bytes)
 }
 
 /// For a while no file can be opened; those that are open stay so.

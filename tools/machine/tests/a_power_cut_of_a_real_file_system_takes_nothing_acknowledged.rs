@@ -8,53 +8,23 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::mount::{Kind, Mount};
+use common::mount::{Kind, Machine, Mount};
 use common::writer::{How, Writer};
 use common::{Campaign, Folder, rounds};
 
 /// Images lie in memory: what a device keeps when its own power fails is not what is tested here.
 const MEMORY_BYTES: u64 = 600 << 20;
 
-struct Machine {
-    kind: Kind,
-    options: &'static str,
-    image: PathBuf,
-    at: PathBuf,
-    mount: Option<Mount>,
-}
-
-impl Machine {
-    fn new(kind: Kind, options: &'static str, memory: &Path, at: PathBuf) -> Self {
-        let image = memory.join("image");
-        kind.make(&image);
-        let mount = Some(Mount::image(&image, at.clone(), options));
-        Self { kind, options, image, at, mount }
-    }
-
-    fn cut(&self, flushed: bool) {
-        self.mount.as_ref().unwrap().cut(flushed);
-    }
-
-    /// Starts it again after a cut.
-    fn restart(&mut self) {
-        self.mount.take().unwrap().unmount();
-        self.kind.mend(&self.image);
-        self.mount = Some(Mount::image(&self.image, self.at.clone(), self.options));
-    }
-}
-
-/// Cuts the power again and again; `inject` fails system calls of the writer before.
-fn cut_again_and_again(kind: Kind, options: &'static str, inject: Option<&str>, rounds: u64) {
+/// Cuts the power again and again.
+fn cut_again_and_again(kind: Kind, options: &'static str, rounds: u64) {
     let folder = Folder::new();
     let memory = Mount::tmpfs(folder.dir("memory"), MEMORY_BYTES);
     let mut machine = Machine::new(kind, options, memory.at(), folder.dir("mounted"));
     let mut campaign = Campaign::new(machine.at.join("home"), memory.at().join("restored"));
     while campaign.round < rounds {
-        let how = How { settings: Vec::new(), inject };
-        let mut writer = Writer::start(&mut campaign, &how);
+        let mut writer = Writer::start(&mut campaign, &How::default());
         match campaign.random.below(10) {
             // While it opens the store.
             0 if campaign.round > 0 => std::thread::sleep(campaign.a_while(0, 30)),
@@ -85,7 +55,7 @@ fn cut_again_and_again(kind: Kind, options: &'static str, inject: Option<&str>, 
         campaign.check();
         campaign.next();
     }
-    campaign.summary(&format!("power cut of {kind:?} {options} {}", inject.unwrap_or_default()));
+    campaign.summary(&format!("power cut of {kind:?} {options}"));
     let ledger = campaign.ledger.lock().unwrap();
     let unexpected = ledger.unexpected(&["expired", "io", "poisoned", "unsure"]);
     assert!(unexpected.is_empty(), "{unexpected:?}");
@@ -95,11 +65,11 @@ fn cut_again_and_again(kind: Kind, options: &'static str, inject: Option<&str>, 
 #[test]
 #[ignore = "needs root, loop devices and xfsprogs"]
 fn of_ext4() {
-    cut_again_and_again(Kind::Ext4, "", None, rounds(15));
+    cut_again_and_again(Kind::Ext4, "", rounds(15));
 }
 
 #[test]
 #[ignore = "needs root, loop devices and xfsprogs"]
 fn of_xfs() {
-    cut_again_and_again(Kind::Xfs, "", None, rounds(15));
+    cut_again_and_again(Kind::Xfs, "", rounds(15));
 }

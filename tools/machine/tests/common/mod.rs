@@ -18,6 +18,8 @@ use reelvault_machine::home::Home;
 use reelvault_machine::ledger::Ledger;
 use reelvault_machine::random::Random;
 
+use writer::{How, PATIENCE, Writer};
+
 /// What all of our folders begin with; the process follows.
 const PREFIX: &str = "reelvault-machine-";
 /// A repository is given up for a new one after so many rounds, and a restored backup compared that often.
@@ -97,6 +99,14 @@ impl Campaign {
     pub(crate) fn home(&self) -> Home {
         let repository = format!("repository-{}", self.round / ROUNDS_OF_REPOSITORY);
         Home::new(&self.dir, self.dir.join(repository))
+    }
+
+    /// Makes the store, without trouble: what is done to its writers later does not hit its making.
+    pub(crate) fn make(&mut self) {
+        let ended = Writer::start(self, &How::with(&["chunks=100"])).wait(PATIENCE);
+        assert!(ended.in_order(), "making the store: {}", ended.status);
+        self.check();
+        self.next();
     }
 
     /// The next round, with a new repository now and then.

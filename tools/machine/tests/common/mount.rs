@@ -107,6 +107,35 @@ impl Kind {
     }
 }
 
+/// A file system in a file, and where it is mounted: what a machine has after each start.
+pub(crate) struct Machine {
+    kind: Kind,
+    options: &'static str,
+    pub(crate) image: PathBuf,
+    pub(crate) at: PathBuf,
+    pub(crate) mount: Option<Mount>,
+}
+
+impl Machine {
+    pub(crate) fn new(kind: Kind, options: &'static str, memory: &Path, at: PathBuf) -> Self {
+        let image = memory.join("image");
+        kind.make(&image);
+        let mount = Some(Mount::image(&image, at.clone(), options));
+        Self { kind, options, image, at, mount }
+    }
+
+    pub(crate) fn cut(&self, flushed: bool) {
+        self.mount.as_ref().unwrap().cut(flushed);
+    }
+
+    /// Starts it again after a cut.
+    pub(crate) fn restart(&mut self) {
+        self.mount.take().unwrap().unmount();
+        self.kind.mend(&self.image);
+        self.mount = Some(Mount::image(&self.image, self.at.clone(), self.options));
+    }
+}
+
 /// Unmounts what tests of ours left that were killed: folders with this prefix whose process is gone.
 pub(crate) fn clear_leftovers(prefix: &str) {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();

@@ -13,7 +13,7 @@ use reelvault_machine::report::Line;
 use super::Campaign;
 
 /// Nothing is waited for longer.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A writer that runs. It is ended with this value, whatever happens.
 pub(crate) struct Writer {
