@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use parking_lot::Mutex;
 
 use crate::crypto::{Cipher, Nonce};
-use crate::env::{Disk, Env, File, Mode, read_exact_at};
+use crate::env::{Aligned, Disk, Env, File, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
 use crate::format::frame::{FRAMES_FROM, end_mark};
 use crate::format::header::{
@@ -170,7 +170,9 @@ impl Journal {
     pub(crate) fn fill(&self, end: u32, step: u32) -> Result<()> {
         let mut filled = self.filled.lock();
         while *filled < end {
+            // In whole pages: so can be written again whatever is in it.
             let to = filled.saturating_add(step.max(1)).max(end);
+            let to = to.checked_next_multiple_of(FRAMES_FROM).unwrap_or(to);
             write_zeros(&*self.file, *filled, to)
                 .map_err(|e| Error::io("filling the journal", &self.path, e))?;
             *filled = to;
@@ -203,17 +205,22 @@ impl Journal {
     /// Writes the bytes from `from` to `to` again as they are, and syncs them.
     ///
     /// After a failed sync the system shows bytes that it has not written and does not mean to write; a
-    /// sync alone would pass over them.
+    /// sync alone would pass over them. Writing them as usual is not enough either: ext4 (seen with Linux 6.18) then takes the blocks for
+    /// written, syncs without an error, and shows zeros after the next start. So they go past the cache, in whole pages.
     pub(crate) fn write_again(&self, disk: &dyn Disk, from: u32, to: u32) -> Result<()> {
-        let bytes = self.read(from, to - from)?;
         let doing = "recovering the journal";
-        let file =
-            disk.open(&self.path, Mode::Write).map_err(|e| Error::io(doing, &self.path, e))?;
+        let failed = |e| Error::io(doing, &self.path, e);
+        let from = from / FRAMES_FROM * FRAMES_FROM;
+        let bytes = self.file.len().map_err(failed)?;
+        let end = u64::from(to).next_multiple_of(FRAMES_FROM.into()).min(bytes);
+        let mut pages = Aligned::new(end.saturating_sub(from.into()) as usize);
+        self.read_into(from, &mut pages)?;
         let write = || -> io::Result<()> {
-            file.write_at(&bytes, from.into())?;
+            let file = disk.open_direct(&self.path, Mode::Write)?;
+            file.write_at(&pages, from.into())?;
             file.sync()
         };
-        write().map_err(|e| Error::io(doing, &self.path, e))
+        write().map_err(failed)
     }
 
     /// Gives back the zeros after `end`, when no more frames will come.

@@ -166,7 +166,8 @@ impl Inner {
         let ids: HashSet<FileId> = segments.iter().map(|s| s.entry.id).collect();
         let publish = || self.manifest.publish(|m| m.segments.retain(|s| !ids.contains(&s.id)));
         match self.with_space(publish) {
-            Err(Error::DiskFull { .. }) => {
+            // Only where no key is left does nobody miss the file: anyone who looks for a session of that day reads the others.
+            Err(Error::DiskFull { .. }) if segments.iter().all(|s| self.is_unopenable(&s.entry)) => {
                 self.unlink(segments)?;
                 publish()?;
             }
@@ -180,6 +181,11 @@ impl Inner {
         }
         self.catalog.remove(&ids);
         self.unlink(segments)
+    }
+
+    /// Whether the keys of a whole segment are gone: its day has passed, or its hold has ended.
+    fn is_unopenable(&self, segment: &SegmentEntry) -> bool {
+        matches!(self.directory_cipher(segment), Err(e) if e.is_gone())
     }
 
     /// Unlinks files of segments, all that it can; the first failure is told.

@@ -131,7 +131,12 @@ impl Campaign {
     }
 
     fn or_panic<T>(&self, outcome: Result<T, String>) -> T {
-        outcome.unwrap_or_else(|why| panic!("seed {}, round {}: {why}", self.seed, self.round))
+        outcome.unwrap_or_else(|why| {
+            if let Ok(to) = std::env::var("MACHINE_KEEP") {
+                let _ = mount::try_run(&["cp", "-r", self.dir.to_str().unwrap(), &to]);
+            }
+            panic!("seed {}, round {}: {why}", self.seed, self.round)
+        })
     }
 
     fn try_check(&mut self) -> Result<Checked, String> {
