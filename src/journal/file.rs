@@ -231,13 +231,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Reads `bytes` bytes of frames at `offset`.
-    pub(crate) fn read(&self, offset: u32, bytes: u32) -> Result<Vec<u8>> {
-        let mut frame = vec![0; bytes as usize];
-        self.read_into(offset, &mut frame)?;
-        Ok(frame)
-    }
-
+    /// Reads frames at `offset`.
     pub(crate) fn read_into(&self, offset: u32, buf: &mut [u8]) -> Result<()> {
         match read_exact_at(&*self.file, buf, offset.into()) {
             Ok(()) => Ok(()),

@@ -167,7 +167,9 @@ impl Inner {
         let publish = || self.manifest.publish(|m| m.segments.retain(|s| !ids.contains(&s.id)));
         match self.with_space(publish) {
             // Only where no key is left does nobody miss the file: anyone who looks for a session of that day reads the others.
-            Err(Error::DiskFull { .. }) if segments.iter().all(|s| self.is_unopenable(&s.entry)) => {
+            Err(Error::DiskFull { .. })
+                if segments.iter().all(|s| self.is_unopenable(&s.entry)) =>
+            {
                 self.unlink(segments)?;
                 publish()?;
             }

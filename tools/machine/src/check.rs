@@ -44,7 +44,11 @@ impl std::fmt::Display for Checked {
     }
 }
 
-fn told<T>(doing: &str, of: impl std::fmt::Display, result: reelvault::Result<T>) -> Result<T, String> {
+fn told<T>(
+    doing: &str,
+    of: impl std::fmt::Display,
+    result: reelvault::Result<T>,
+) -> Result<T, String> {
     result.map_err(|e| format!("{doing} {of}: {e}"))
 }
 

@@ -83,7 +83,7 @@ impl Name {
         };
         let mut events = Vec::with_capacity(bytes + 200);
         while events.len() < bytes {
-            let (a, b) = (random.next(), random.next());
+            let (a, b) = (random.any(), random.any());
             events.extend_from_slice(
                 format!(
                     "{{\"type\":3,\"timestamp\":{ms},\"data\":{{\"text\":\"{} {seq} {a:x}{b:x}\"}}}}\n",
@@ -108,7 +108,6 @@ impl fmt::Display for Name {
 
 /// FNV-1a: spreads names over the seeds.
 fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }

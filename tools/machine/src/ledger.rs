@@ -125,7 +125,9 @@ impl Ledger {
                 self.counts.acknowledged += 1;
                 let known = self.sessions.entry(name.clone()).or_default();
                 if known.begun_too_late {
-                    return Err(format!("{name} {seq} was acknowledged by a shard whose sync had failed"));
+                    return Err(format!(
+                        "{name} {seq} was acknowledged by a shard whose sync had failed"
+                    ));
                 }
                 if known.state == State::Gone {
                     return Err(format!("{name} {seq} was acknowledged after its erasure"));
@@ -183,7 +185,9 @@ impl Ledger {
     #[must_use]
     pub fn unexpected(&self, kinds: &[&str]) -> Vec<String> {
         let other = self.failures.iter().filter(|((_, kind), _)| !kinds.contains(&kind.as_str()));
-        other.map(|((doing, kind), (n, words))| format!("{n} times {doing}: {kind} {words}")).collect()
+        other
+            .map(|((doing, kind), (n, words))| format!("{n} times {doing}: {kind} {words}"))
+            .collect()
     }
 
     /// Times that an error of this kind was told.

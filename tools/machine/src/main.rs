@@ -19,7 +19,9 @@ fn main() -> ExitCode {
     let text = |name: &str| given.get(name).cloned().unwrap_or_default();
     let number = |name: &str, or: u64| given.get(name).and_then(|v| v.parse().ok()).unwrap_or(or);
     if text("dir").is_empty() || text("repository").is_empty() {
-        eprintln!("machine-writer dir=DIR repository=DIR base=MS [seed= round= threads= chunks= days= backups= defers= starve= files= memory=]");
+        eprintln!(
+            "machine-writer dir=DIR repository=DIR base=MS [seed= round= threads= chunks= days= backups= defers= starve= files= memory=]"
+        );
         return ExitCode::from(2);
     }
     std::thread::spawn(|| {

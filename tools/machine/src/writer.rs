@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use reelvault::backup::{Backup, How};
-use reelvault::{Durability, Error, Held, Query, Result, Retention, SessionId, Site, SiteId, Store};
+use reelvault::{
+    Durability, Error, Held, Query, Result, Retention, SessionId, Site, SiteId, Store,
+};
 
 use crate::content::{DAY_MS, KEPT_DAYS, Name, SITES};
 use crate::home::Home;
@@ -137,7 +139,8 @@ fn live(shared: &Shared<'_>, incarnation: u32) -> Result<bool, Unheard> {
         let store = &store;
         let keeper = scope.spawn(move || keep(shared, store, incarnation));
         for thread in threads {
-            heard = std::mem::replace(&mut heard, Ok(())).and(thread.join().unwrap_or(Err(Unheard)));
+            heard =
+                std::mem::replace(&mut heard, Ok(())).and(thread.join().unwrap_or(Err(Unheard)));
         }
         shared.over.store(!shared.stuck.load(Relaxed), Relaxed);
         heard = std::mem::replace(&mut heard, Ok(())).and(keeper.join().unwrap_or(Err(Unheard)));
@@ -176,7 +179,7 @@ fn resumed(store: &Store, work: &Work) -> Result<Vec<(Name, u64)>> {
     }
     // Not the same in each round.
     let mut random = Random::new(work.seed);
-    there.sort_by_cached_key(|_| random.next());
+    there.sort_by_cached_key(|_| random.any());
     Ok(there)
 }
 
@@ -326,8 +329,7 @@ impl<'a> Recorder<'a> {
         let Some(at) = self.some_over() else { return Ok(()) };
         let (name, _) = self.over.swap_remove(at);
         report(&Line::Erasing(name.clone()))?;
-        let erase =
-            || self.site(&name)?.erase_sessions([SessionId::new(&name.id)?], Held::Refuse);
+        let erase = || self.site(&name)?.erase_sessions([SessionId::new(&name.id)?], Held::Refuse);
         match erase() {
             Ok(erasure) if erasure.unknown.is_empty() => report(&Line::Erased(name)),
             // Its days have passed meanwhile: it stays in doubt until it is looked for.

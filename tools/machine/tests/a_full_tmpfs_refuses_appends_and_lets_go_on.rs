@@ -13,9 +13,8 @@ use common::mount::Mount;
 use common::writer::{How, PATIENCE, Writer};
 use common::{Campaign, Folder, rounds};
 
-/// Small, so that a writer fills it in a second or two.
-const DISK_BYTES: u64 = 24 << 20;
-const BALLAST_BYTES: usize = 8 << 20;
+/// Small, and but for a few MiB filled by the test, so that a writer fills the rest in a second.
+const DISK_BYTES: u64 = 40 << 20;
 
 #[test]
 #[ignore = "needs root, to mount a tmpfs"]
@@ -30,7 +29,10 @@ fn again_and_again() {
     campaign.make();
     for _ in 0..rounds(5) {
         disk.resize(DISK_BYTES);
-        fs::write(&ballast, vec![1; BALLAST_BYTES]).unwrap();
+        let free = rustix::fs::statvfs(disk.at()).unwrap();
+        let left = (2 << 20) + campaign.random.below(4 << 20);
+        let ballast_bytes = (free.f_bavail * free.f_frsize).saturating_sub(left);
+        fs::write(&ballast, vec![1; ballast_bytes as usize]).unwrap();
         let mut writer = Writer::start(&mut campaign, &how());
         let before = campaign.ledger.lock().unwrap().counts;
         let full = writer.wait_until(PATIENCE, |l| l.counts.refused >= before.refused + 20);
@@ -42,7 +44,7 @@ fn again_and_again() {
         let opened = campaign.ledger.lock().unwrap().counts.opened;
         if campaign.random.once_in(2) {
             // Killed when it is full, and opened when it is full.
-            drop(writer.kill());
+            writer.kill();
             campaign.check();
             campaign.next();
             writer = Writer::start(&mut campaign, &how());
@@ -50,12 +52,16 @@ fn again_and_again() {
         }
         // Somebody makes room: the same process goes on.
         fs::remove_file(&ballast).unwrap();
-        assert!(writer.wait_for_chunks(200), "it does not go on: {:?}", campaign.ledger.lock().unwrap().failures);
+        disk.resize(DISK_BYTES * 2);
+        assert!(
+            writer.wait_for_chunks(200),
+            "it does not go on: {:?}",
+            campaign.ledger.lock().unwrap().failures
+        );
         let opened_again = campaign.ledger.lock().unwrap().counts.opened - opened;
         assert!(opened_again <= 1, "it was opened {opened_again} times to go on");
         std::thread::sleep(campaign.a_while(0, 200));
-        drop(writer.kill());
-        disk.resize(DISK_BYTES * 2);
+        writer.kill();
         campaign.check();
         empty(&mut campaign);
     }

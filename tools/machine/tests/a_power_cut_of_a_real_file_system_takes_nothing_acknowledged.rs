@@ -35,12 +35,12 @@ fn cut_again_and_again(kind: Kind, options: &'static str, rounds: u64) {
         }
         match campaign.random.below(4) {
             0 => {
-                drop(writer.kill());
+                writer.kill();
                 campaign.look();
                 machine.cut(false);
             }
             1 => {
-                drop(writer.kill());
+                writer.kill();
                 campaign.check();
                 machine.cut(false);
             }
@@ -48,7 +48,7 @@ fn cut_again_and_again(kind: Kind, options: &'static str, rounds: u64) {
                 machine.cut(n == 3);
                 // It goes on for a little, and must not be told that anything is durable.
                 std::thread::sleep(Duration::from_millis(10));
-                drop(writer.kill());
+                writer.kill();
             }
         }
         machine.restart();

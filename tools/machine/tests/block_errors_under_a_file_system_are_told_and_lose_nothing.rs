@@ -49,7 +49,7 @@ fn blocks_cannot_be_written(kind: Kind) {
             memory.resize(MEMORY_BYTES);
             std::thread::sleep(campaign.a_while(50, 300));
         }
-        drop(writer.kill());
+        writer.kill();
         memory.resize(MEMORY_BYTES);
         if campaign.random.once_in(2) && takes_files(&machine.at) {
             // Opened while the cache still shows what the device never got: what is seen now is owed.

@@ -39,9 +39,8 @@ fn at_random_moments() {
 }
 
 /// Calls by which files change, and the number of each at which a thread of the writer dies: before that call is done.
-const CALLS: [&str; 8] = [
-    "fdatasync", "fsync", "pwrite64", "rename", "renameat2", "unlink", "ftruncate", "openat",
-];
+const CALLS: [&str; 8] =
+    ["fdatasync", "fsync", "pwrite64", "rename", "renameat2", "unlink", "ftruncate", "openat"];
 
 #[test]
 #[ignore = "needs strace"]

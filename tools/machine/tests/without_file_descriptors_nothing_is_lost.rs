@@ -47,7 +47,12 @@ fn from_the_start() {
         let before = campaign.ledger.lock().unwrap().counts;
         let how = How::with(&["chunks=300", &format!("files={files}")]);
         let ended = Writer::start(&mut campaign, &how).wait(Duration::from_millis(1000));
-        assert!(!ended.by_itself || ended.status.code().is_some(), "{} files: {}", files, ended.status);
+        assert!(
+            !ended.by_itself || ended.status.code().is_some(),
+            "{} files: {}",
+            files,
+            ended.status
+        );
         let after = campaign.ledger.lock().unwrap().counts;
         match after.opened > before.opened {
             true => opened += 1,

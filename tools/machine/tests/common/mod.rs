@@ -132,6 +132,7 @@ impl Campaign {
 
     fn or_panic<T>(&self, outcome: Result<T, String>) -> T {
         outcome.unwrap_or_else(|why| {
+            // To be looked at.
             if let Ok(to) = std::env::var("MACHINE_KEEP") {
                 let _ = mount::try_run(&["cp", "-r", self.dir.to_str().unwrap(), &to]);
             }

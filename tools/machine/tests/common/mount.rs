@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// Runs a tool; what it said if it failed.
 pub(crate) fn try_run(command: &[&str]) -> Result<String, String> {
@@ -10,11 +10,8 @@ pub(crate) fn try_run(command: &[&str]) -> Result<String, String> {
         .args(&command[1..])
         .output()
         .map_err(|e| format!("{}: {e}", command[0]))?;
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&out.stdout),
-        String::from_utf8_lossy(&out.stderr)
-    );
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     if out.status.success() { Ok(said) } else { Err(format!("{command:?}: {said}")) }
 }
 
@@ -97,26 +94,36 @@ pub(crate) enum Kind {
 impl Kind {
     /// Makes one in a file of holes.
     pub(crate) fn make(self, image: &Path) {
-        // The smallest that mkfs.xfs makes, and some.
+        // The smallest that mkfs.xfs makes, and some. Blocks are pages: see `Mount::image`.
         File::create(image).unwrap().set_len(320 << 20).unwrap();
         let image = image.to_str().unwrap();
         match self {
-            Self::Ext4 => run(&["mkfs.ext4", "-q", "-F", "-E", "nodiscard", image]),
+            Self::Ext4 => run(&["mkfs.ext4", "-q", "-F", "-b", "4096", "-E", "nodiscard", image]),
             Self::Xfs => run(&["mkfs.xfs", "-q", "-f", "-K", image]),
         };
     }
 
-    /// Mends one that was not unmounted, as the start of a machine would: ext4 by its journal and the check before mounting; XFS by
-    /// being mounted, after which it is checked.
+    /// Mends one that was not unmounted, as the start of a machine would; where that asks for a person, as that person would. XFS mends
+    /// itself when it is mounted.
     pub(crate) fn mend(self, image: &Path) {
-        if self == Self::Ext4 {
-            let image = image.to_str().unwrap();
-            let done = Command::new("e2fsck").args(["-p", image]).output().unwrap();
-            // 1: mended.
-            let said = String::from_utf8_lossy(&done.stdout).into_owned();
-            assert!(matches!(done.status.code(), Some(0 | 1)), "e2fsck: {said}");
+        if self == Self::Xfs {
+            return;
         }
+        let image = image.to_str().unwrap();
+        let check = |how| Command::new("e2fsck").args([how, image]).output().unwrap();
+        let mut done = check("-p");
+        if !is_mended(&done) {
+            println!("e2fsck: {}", String::from_utf8_lossy(&done.stdout));
+            done = check("-y");
+        }
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(is_mended(&done), "e2fsck: {said} {}", String::from_utf8_lossy(&done.stderr));
     }
+}
+
+/// 0: nothing to do; 1: mended.
+fn is_mended(check: &Output) -> bool {
+    matches!(check.status.code(), Some(0 | 1))
 }
 
 /// A file system in a file, and where it is mounted: what a machine has after each start.

@@ -48,7 +48,7 @@ impl Writer {
         command
             .arg(format!("dir={}", home.dir().display()))
             .arg(format!("repository={}", home.repository_dir().display()))
-            .arg(format!("seed={}", campaign.random.next()))
+            .arg(format!("seed={}", campaign.random.any()))
             .arg(format!("round={}", campaign.round))
             .arg(format!("base={}", campaign.ledger.lock().unwrap().base_ms))
             .args(&how.settings)
