@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let number = |name: &str, or: u64| given.get(name).and_then(|v| v.parse().ok()).unwrap_or(or);
     if text("dir").is_empty() || text("repository").is_empty() {
         eprintln!(
-            "machine-writer dir=DIR repository=DIR base=MS [seed= round= threads= chunks= days= backups= defers= starve= files= memory=]"
+            "machine-writer dir=DIR repository=DIR base=MS [seed= round= threads= chunks= days= backups= defers= dies= starve= files= memory=]"
         );
         return ExitCode::from(2);
     }
@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         days: number("days", 1) != 0,
         backups: number("backups", 1) != 0,
         defers: number("defers", 1) != 0,
+        dies: number("dies", 0) != 0,
         starve_at: number("starve", 0),
     };
     match run(&work) {

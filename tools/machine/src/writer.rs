@@ -47,9 +47,14 @@ pub struct Work {
     pub backups: bool,
     /// Whether it appends without waiting, too. Where a disk is full, that leaves gaps until a sync tells of them.
     pub defers: bool,
+    /// Whether it ends at once, as if killed, where only opening the store again helps.
+    pub dies: bool,
     /// After so many chunks, and for [`STARVED`], it may open no more files than it has open. 0 for never.
     pub starve_at: u64,
 }
+
+/// Exit code of a writer that died because it was told to.
+const DIED: i32 = 5;
 
 /// How long a writer may not open files.
 pub const STARVED: Duration = Duration::from_millis(150);
@@ -87,6 +92,9 @@ impl Shared<'_> {
     /// Takes note of an error: some are mended by opening the store again alone.
     fn met(&self, error: &Error) {
         if matches!(error, Error::Poisoned { .. } | Error::ManifestUnsure | Error::Closed) {
+            if self.work.dies {
+                std::process::exit(DIED);
+            }
             self.stuck.store(true, Relaxed);
         }
         std::thread::sleep(PAUSE);

@@ -98,7 +98,19 @@ impl Kind {
         File::create(image).unwrap().set_len(320 << 20).unwrap();
         let image = image.to_str().unwrap();
         match self {
-            Self::Ext4 => run(&["mkfs.ext4", "-q", "-F", "-b", "4096", "-E", "nodiscard", image]),
+            // A small journal: one that wraps soon needs no new blocks.
+            Self::Ext4 => run(&[
+                "mkfs.ext4",
+                "-q",
+                "-F",
+                "-b",
+                "4096",
+                "-J",
+                "size=4",
+                "-E",
+                "nodiscard",
+                image,
+            ]),
             Self::Xfs => run(&["mkfs.xfs", "-q", "-f", "-K", image]),
         };
     }
