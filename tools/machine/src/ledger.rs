@@ -17,6 +17,8 @@ pub struct Known {
     pub state: State,
     /// A chunk was begun after a sync of its shard had failed; nothing of it may be acknowledged before the store is opened again.
     begun_too_late: bool,
+    /// Chunks that were acknowledged after the power was cut, as far as a process can be told anything then.
+    pub told_late: u64,
     /// How often it was looked for since it is gone.
     pub looked_for: u32,
 }
@@ -52,6 +54,8 @@ pub struct Counts {
     pub opened: u64,
     /// Writers that ended in order.
     pub done: u64,
+    /// Sessions of which chunks were acknowledged after the power was cut, and those of them that were not there later.
+    pub late: [u64; 2],
 }
 
 impl fmt::Display for Counts {
@@ -59,7 +63,8 @@ impl fmt::Display for Counts {
         write!(
             f,
             "{} chunks acknowledged, {} refused, {} sessions erased, {} days expired, {} backups, {} sessions read, \
-             opened {} times, {} ended in order",
+             opened {} times, {} ended in order; \
+             acknowledged after the cut and not there: {} of {}",
             self.acknowledged,
             self.refused,
             self.erased,
@@ -67,7 +72,9 @@ impl fmt::Display for Counts {
             self.backups,
             self.read,
             self.opened,
-            self.done
+            self.done,
+            self.late[1],
+            self.late[0]
         )
     }
 }
@@ -89,6 +96,8 @@ pub struct Ledger {
     /// The last backup that was done, and what was owed when it was begun.
     pub backup: Option<(u64, Owed)>,
     backing_up: Option<Owed>,
+    /// Whether the power has been cut: what is told from here on is owed by nobody.
+    cut: bool,
     /// Sites whose shard takes no more appends until the store is opened again.
     refusing: BTreeSet<String>,
     /// Errors by what was being done and their kind, with the words of the first.
@@ -132,7 +141,10 @@ impl Ledger {
                 if known.state == State::Gone {
                     return Err(format!("{name} {seq} was acknowledged after its erasure"));
                 }
-                known.owed = known.owed.max(seq + 1);
+                match self.cut {
+                    true => known.told_late = known.told_late.max(seq + 1),
+                    false => known.owed = known.owed.max(seq + 1),
+                }
             }
             Line::Refused(name, _, why) => {
                 self.counts.refused += 1;
@@ -143,6 +155,8 @@ impl Ledger {
                 count.0 += 1;
             }
             Line::Erasing(name) => self.sessions.entry(name).or_default().state = State::Erasing,
+            // In doubt, like everything that is told then.
+            Line::Erased(_) | Line::Expired(_) | Line::BackedUp(_) if self.cut => {}
             Line::Erased(name) => {
                 self.counts.erased += 1;
                 self.sessions.entry(name).or_default().state = State::Gone;
@@ -166,6 +180,22 @@ impl Ledger {
             Line::Done => self.counts.done += 1,
         }
         Ok(())
+    }
+
+    /// The power is being cut.
+    pub fn cut(&mut self) {
+        self.cut = true;
+    }
+
+    /// The machine has started again, and its store was checked.
+    pub fn restarted(&mut self) {
+        self.cut = false;
+        for known in self.sessions.values_mut().filter(|known| known.told_late > 0) {
+            self.counts.late[0] += 1;
+            let there = known.state != State::Kept || known.owed >= known.told_late;
+            self.counts.late[1] += u64::from(!there);
+            known.told_late = 0;
+        }
     }
 
     /// Chunks by session, of those that must be there.

@@ -96,10 +96,11 @@ fn and_a_power_cut_after_it_takes_nothing_either() {
         let opened = campaign.ledger.lock().unwrap().counts.opened;
         writer.wait_until(Duration::from_secs(5), |l| l.counts.opened >= opened + 3);
         std::thread::sleep(campaign.a_while(0, 200));
-        machine.cut(false);
+        campaign.cut(&machine, false);
         writer.kill();
         machine.restart();
         campaign.check();
+        campaign.restarted();
         campaign.next();
     }
     campaign.summary("failed syncs and power cuts");

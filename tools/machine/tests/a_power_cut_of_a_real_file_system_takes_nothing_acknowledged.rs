@@ -37,15 +37,15 @@ fn cut_again_and_again(kind: Kind, options: &'static str, rounds: u64) {
             0 => {
                 writer.kill();
                 campaign.look();
-                machine.cut(false);
+                campaign.cut(&machine, false);
             }
             1 => {
                 writer.kill();
                 campaign.check();
-                machine.cut(false);
+                campaign.cut(&machine, false);
             }
             n => {
-                machine.cut(n == 3);
+                campaign.cut(&machine, n == 3);
                 // It goes on for a little, and must not be told that anything is durable.
                 std::thread::sleep(Duration::from_millis(10));
                 writer.kill();
@@ -53,6 +53,7 @@ fn cut_again_and_again(kind: Kind, options: &'static str, rounds: u64) {
         }
         machine.restart();
         campaign.check();
+        campaign.restarted();
         campaign.next();
     }
     campaign.summary(&format!("power cut of {kind:?} {options}"));

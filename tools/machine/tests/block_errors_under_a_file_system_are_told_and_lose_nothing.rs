@@ -69,9 +69,10 @@ fn a_device_without_room(kind: Kind, rounds: u64) {
             reopened += 1;
         }
         // What the system's cache shows and the device never got is gone.
-        machine.cut(false);
+        campaign.cut(&machine, false);
         machine.restart();
         campaign.check();
+        campaign.restarted();
         let after = campaign.ledger.lock().unwrap().failures.values().map(|f| f.0).sum::<u64>();
         failed += u64::from(after > before);
         campaign.next();
@@ -255,9 +256,10 @@ fn opened_after_a_failed_sync(kind: Kind) {
             campaign.check();
             shown += owed(&campaign) - before;
         }
-        machine.cut(false);
+        campaign.cut(&machine, false);
         machine.restart();
         campaign.check();
+        campaign.restarted();
         campaign.next();
     }
     campaign.summary(&format!("opened after a failed sync under {kind:?}"));

@@ -156,6 +156,17 @@ impl Campaign {
         Ok(checked)
     }
 
+    /// Cuts the power; what is told after this began is not owed.
+    pub(crate) fn cut(&self, machine: &mount::Machine, flushed: bool) {
+        self.ledger.lock().unwrap().cut();
+        machine.cut(flushed);
+    }
+
+    /// The machine has started again and the store is checked.
+    pub(crate) fn restarted(&self) {
+        self.ledger.lock().unwrap().restarted();
+    }
+
     /// Looks at the store as a reader, and changes nothing: what it sees is owed from then on.
     pub(crate) fn look(&mut self) {
         let options = self.home().options().unwrap();
