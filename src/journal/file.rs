@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use parking_lot::Mutex;
 
 use crate::crypto::{Cipher, Nonce};
-use crate::env::{Disk, Env, File, Mode, read_exact_at};
+use crate::env::{Aligned, Disk, Env, File, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
 use crate::format::frame::{FRAMES_FROM, end_mark};
 use crate::format::header::{
@@ -17,6 +17,8 @@ use crate::format::header::{
 use crate::format::manifest::JournalHead;
 use crate::ids::FileId;
 use crate::planted::{self, Bug};
+
+use super::scan::are_whole_frames;
 
 /// Folder of the journals in a store.
 pub(crate) const JOURNAL_DIR: &str = "journal";
@@ -176,7 +178,9 @@ impl Journal {
     pub(crate) fn fill(&self, end: u32, step: u32) -> Result<()> {
         let mut filled = self.filled.lock();
         while *filled < end {
+            // In whole pages: so can be written again whatever is in it.
             let to = filled.saturating_add(step.max(1)).max(end);
+            let to = to.checked_next_multiple_of(FRAMES_FROM).unwrap_or(to);
             write_zeros(&*self.file, *filled, to)
                 .map_err(|e| Error::io("filling the journal", &self.path, e))?;
             *filled = to;
@@ -213,21 +217,28 @@ impl Journal {
     /// Writes the bytes from `from` to `to` again as they are, and syncs them.
     ///
     /// After a failed sync the system shows bytes that it has not written and does not mean to write; a
-    /// sync alone would pass over them.
+    /// sync alone would pass over them. Writing them as usual is not enough either: ext4 (seen with Linux 6.18) then takes the blocks for
+    /// written, syncs without an error, and shows zeros after the next start. So they go past the cache, in whole pages.
     pub(crate) fn write_again(&self, disk: &dyn Disk, from: u32, to: u32) -> Result<()> {
-        let bytes = self.read(from, to - from)?;
-        // A read that went wrong on its way would be written over what is right.
-        if !super::scan::are_whole_frames(self.id, from, &bytes) {
-            return Err(Error::corrupt(&self.name, from.into(), Damage::Rot));
-        }
         let doing = "recovering the journal";
-        let file =
-            disk.open(&self.path, Mode::Write).map_err(|e| Error::io(doing, &self.path, e))?;
+        let failed = |e| Error::io(doing, &self.path, e);
+        let first = from;
+        let from = first / FRAMES_FROM * FRAMES_FROM;
+        let bytes = self.file.len().map_err(failed)?;
+        let end = u64::from(to).next_multiple_of(FRAMES_FROM.into()).min(bytes);
+        let mut pages = Aligned::new(end.saturating_sub(from.into()) as usize);
+        self.read_into(from, &mut pages)?;
+        // A read that went wrong on its way would be written over what is right.
+        let frames = pages.get((first - from) as usize..(to - from) as usize);
+        if !frames.is_some_and(|frames| are_whole_frames(self.id, first, frames)) {
+            return Err(Error::corrupt(&self.name, first.into(), Damage::Rot));
+        }
         let write = || -> io::Result<()> {
-            file.write_at(&bytes, from.into())?;
+            let file = disk.open_direct(&self.path, Mode::Write)?;
+            file.write_at(&pages, from.into())?;
             file.sync()
         };
-        write().map_err(|e| Error::io(doing, &self.path, e))
+        write().map_err(failed)
     }
 
     /// Gives back the zeros after `end`, when no more frames will come.
@@ -238,13 +249,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Reads `bytes` bytes of frames at `offset`.
-    pub(crate) fn read(&self, offset: u32, bytes: u32) -> Result<Vec<u8>> {
-        let mut frame = vec![0; bytes as usize];
-        self.read_into(offset, &mut frame)?;
-        Ok(frame)
-    }
-
+    /// Reads frames at `offset`.
     pub(crate) fn read_into(&self, offset: u32, buf: &mut [u8]) -> Result<()> {
         match read_exact_at(&*self.file, buf, offset.into()) {
             Ok(()) => Ok(()),

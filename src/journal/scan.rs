@@ -103,12 +103,17 @@ impl Window<'_> {
         if !fits(FRAME_HEADER_BYTES) {
             return Ok(false);
         }
-        let header = self.journal.read(offset, FRAME_HEADER_BYTES as u32)?;
-        let Some(header) = FrameHeader::parse(self.journal.id, offset, &header) else {
+        let mut frame = vec![0; FRAME_HEADER_BYTES];
+        self.journal.read_into(offset, &mut frame)?;
+        let Some(header) = FrameHeader::parse(self.journal.id, offset, &frame) else {
             return Ok(false);
         };
-        let bytes = header.frame_bytes();
-        Ok(fits(bytes) && header.body_is_whole(&self.journal.read(offset, bytes as u32)?))
+        if !fits(header.frame_bytes()) {
+            return Ok(false);
+        }
+        frame.resize(header.frame_bytes(), 0);
+        self.journal.read_into(offset, &mut frame)?;
+        Ok(header.body_is_whole(&frame))
     }
 
     /// Forgets what was read, so that the file is read again.
@@ -184,7 +189,8 @@ pub(crate) fn scan_from(
 /// beginning of one that was torn. Anything else was read from a wrong place, or has rotted.
 pub(crate) fn was_never_used(journal: &Journal) -> Result<bool> {
     let bytes = journal.filled().saturating_sub(FRAMES_FROM).min(FRAME_HEADER_BYTES as u32);
-    let first = journal.read(FRAMES_FROM, bytes)?;
+    let mut first = vec![0; bytes as usize];
+    journal.read_into(FRAMES_FROM, &mut first)?;
     Ok(first.iter().all(|b| *b == 0) || first.starts_with(UnitKind::FRAME.0))
 }
 

@@ -52,15 +52,22 @@ impl KeyFile {
     /// Makes a key file without keys, and its directory if there is none. Keys are made when stores need them.
     ///
     /// # Errors
-    /// [`Error::Exists`] if there is a file at this path; [`Error::Io`] and [`Error::DiskFull`] if it cannot
+    /// [`Error::Exists`] if there is a file at this path, unless it is one that was only begun; [`Error::Io`] and [`Error::DiskFull`] if it cannot
     /// be written.
     pub fn create(env: &Env, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         make_dir(env, parent(path))?;
-        let file = env.disk.open(path, Mode::Create).map_err(|e| match e.kind() {
-            io::ErrorKind::AlreadyExists => Error::Exists(path.to_owned()),
-            _ => Error::io("make the key file", path, e),
-        })?;
+        let failed = |e| Error::io("make the key file", path, e);
+        let file = match env.disk.open(path, Mode::Create) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let there = env.disk.open(path, Mode::Read).and_then(|file| is_unfinished(&*file));
+                if !there.map_err(failed)? {
+                    return Err(Error::Exists(path.to_owned()));
+                }
+                env.disk.open(path, Mode::Write).map_err(failed)?
+            }
+            file => file.map_err(failed)?,
+        };
         let written = file.write_at(FIRST_LINE.as_bytes(), 0).and_then(|()| file.sync());
         if let Err(e) = written.and_then(|()| env.disk.sync_dir(parent(path))) {
             // Half a key file helps no one, and would be in the way of the next attempt.
@@ -146,6 +153,18 @@ impl KeyFile {
         written.and_then(|()| file.sync()).map_err(self.failed("write the key file"))?;
         self.read(file)
     }
+}
+
+/// Whether a file is what a process left that was killed while it made a key file: a first line that is not whole, and no key.
+fn is_unfinished(file: &dyn File) -> io::Result<bool> {
+    let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+    if len > FIRST_LINE.len() {
+        return Ok(false);
+    }
+    let mut there = vec![0; len];
+    read_exact_at(file, &mut there, 0)?;
+    let torn = there.iter().zip(FIRST_LINE.as_bytes()).all(|(b, whole)| *b == 0 || b == whole);
+    Ok(torn && there != FIRST_LINE.as_bytes())
 }
 
 /// Refuses a file that others than its owner may use.
