@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use reelvault::backup::{Backup, How, Keep, Progress, ReadShare, Repository, SimPlace, What};
 use reelvault::env::sim::{SimClock, SimDisk, Survival};
 use reelvault::{
     Chunk, Depth, Error, KeyFile, Options, Query, Recovery, Session, SessionId,
@@ -38,10 +39,14 @@ pub fn session(name: &str) -> Session {
 
 /// Options of a store on a disk, with the key file that lies there.
 pub fn options(disk: &SimDisk, clock: &SimClock, seed: u64) -> Options {
+    options_at(disk, clock, seed, "/store")
+}
+
+fn options_at(disk: &SimDisk, clock: &SimClock, seed: u64, dir: &str) -> Options {
     let mirrors = ["/keys/a/keyring", "/keys/b/keyring"].map(PathBuf::from);
     let env = disk.env(clock, seed);
     let provider = Arc::new(KeyFile::open(&env, "/keys/key").expect("a key file"));
-    Options::new("/store", mirrors, provider)
+    Options::new(dir, mirrors, provider)
         .env(env)
         .shards(2)
         .journal_bytes(64 << 10)
@@ -168,6 +173,64 @@ impl Image {
             }
         }
         let _ = store.verify(Depth::Content, |_, _| ());
+    }
+}
+
+/// Nobody watches.
+const ON: &(dyn Fn(Progress) -> bool + Sync) = &|_| true;
+
+fn back_up(bucket: &SimPlace, seed: u64) -> Result<Repository, Error> {
+    let image = image();
+    let options = options(&image.disk, &image.clock, seed);
+    let repository = Repository::open_or_make(Arc::new(bucket.clone()), options)?;
+    Backup::new(&repository, "/store")?.run(&How::default(), ON)?;
+    Ok(repository)
+}
+
+/// A repository with a backup of the store that all targets spoil; every one is a copy.
+pub fn repository() -> SimPlace {
+    static OBJECTS: OnceLock<Vec<(String, Arc<[u8]>)>> = OnceLock::new();
+    let objects = OBJECTS.get_or_init(|| {
+        let bucket = SimPlace::new(NOON, 1);
+        back_up(&bucket, 3).expect("a backup");
+        bucket.objects()
+    });
+    let copy = SimPlace::new(NOON, 2);
+    objects.iter().for_each(|(name, bytes)| copy.spoil(name, bytes));
+    copy
+}
+
+/// Does everything that can be done with a spoiled repository; what is read must be what was sent, and a backup that is
+/// made of it must be whole.
+///
+/// # Panics
+/// If it is not.
+pub fn look_at_repository(bucket: &SimPlace, seed: u64) {
+    let image = image();
+    let disk = image.copy();
+    let options = options(&disk, &image.clock, seed);
+    if let Ok(repository) = Repository::open(Arc::new(bucket.clone()), options) {
+        let _ = repository.snapshots();
+        let _ = repository.check(ReadShare::All, ON);
+        if let Ok(number) = repository.latest(None) {
+            if let Ok(store) = repository.open_snapshot(number) {
+                image.read(&store);
+            }
+            if repository.restore(number, "/restored", &What::All, ON).is_ok() {
+                let restored = crate::options_at(&disk, &image.clock, seed + 1, "/restored");
+                if let Ok(store) = Store::open_read_only(restored) {
+                    image.read(&store);
+                }
+            }
+        }
+        let keep = Keep { last: 1, ..Keep::default() };
+        let _ = repository.prune(&keep, 86_400_000, false);
+    }
+    if let Ok(repository) = back_up(bucket, seed + 2)
+        && let Ok(number) = repository.latest(None)
+        && let Ok(store) = repository.open_snapshot(number)
+    {
+        image.read(&store);
     }
 }
 
