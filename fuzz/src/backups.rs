@@ -28,7 +28,8 @@ pub fn repository() -> SimPlace {
         let world = &image().world;
         back_up(world, &bucket, 3).expect("a backup");
         // A piece that no snapshot names, for a prune to write down.
-        let (name, bytes) = bucket.objects().into_iter().find(|o| o.0.contains("/piece/")).expect("one");
+        let (name, bytes) =
+            bucket.objects().into_iter().find(|o| o.0.contains("/piece/")).expect("one");
         let other = format!("{}{}", &name[..name.len() - 32], "0".repeat(32));
         bucket.spoil(&other, &bytes);
         let repository = back_up(world, &bucket, 4).expect("a backup");

@@ -44,7 +44,7 @@ fn put(bytes: &mut [u8], at: usize, crc: u32) {
     }
 }
 
-fn number(bytes: &[u8], at: usize) -> usize {
+pub fn number(bytes: &[u8], at: usize) -> usize {
     bytes
         .get(at..at + 4)
         .map_or(usize::MAX, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize)

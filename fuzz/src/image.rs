@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use reelvault::backup::SimPlace;
-use reelvault::{
-    Chunk, Depth, Held, Query, Recovery, Retention, Site, Store, VisitorId,
-};
+use reelvault::{Chunk, Depth, Held, Query, Recovery, Retention, Site, Store, VisitorId};
 
 use crate::world::World;
 use crate::{NOON, SITES, events, session, session_id, site_id};

@@ -3,6 +3,7 @@
 
 pub mod backups;
 pub mod edit;
+pub mod encodings;
 pub mod image;
 pub mod life;
 pub mod limit;
