@@ -12,7 +12,8 @@ fuzz_target!(|input: &[u8]| {
     let mut starts = vec![0];
     let mut times = Vec::new();
     for line in input.split_inclusive(|b| *b == b'\n') {
-        let event: Value = serde_json::from_slice(line).expect("JSON");
+        // What is in an event beside its time is not looked at: half of a surrogate is, by this parser alone.
+        let Ok(event) = serde_json::from_slice::<Value>(line) else { return };
         times.push(
             event.as_object().expect("an object")["timestamp"].as_f64().expect("a time") as u64
         );

@@ -166,7 +166,7 @@ impl Inner {
         let ids: HashSet<FileId> = segments.iter().map(|s| s.entry.id).collect();
         let publish = || self.manifest.publish(|m| m.segments.retain(|s| !ids.contains(&s.id)));
         match self.with_space(publish) {
-            Err(Error::DiskFull { .. }) => {
+            Err(Error::DiskFull { .. }) if segments.iter().all(|s| self.may_go_first(&s.entry)) => {
                 self.unlink(segments)?;
                 publish()?;
             }
@@ -206,6 +206,13 @@ impl Inner {
     /// before its day does.
     pub(super) fn may_be_missing(&self, segment: &SegmentEntry) -> bool {
         segment.has_expired(day_of(self.watch.now(&*self.env.clock).0))
+    }
+
+    /// Whether the file of a segment may go before the manifest says so. Of others, in which all is erased, a reader would take
+    /// it for damage: the keys that open them are still there.
+    fn may_go_first(&self, segment: &SegmentEntry) -> bool {
+        let gone = matches!(self.directory_cipher(segment), Err(e) if e.is_gone());
+        gone || self.may_be_missing(segment)
     }
 
     /// When a day begins, deletes what was kept until then. In an open store this runs by itself.
