@@ -30,7 +30,7 @@ pub fn image_in_parts() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
     IMAGE.get_or_init(|| {
         let bucket = Some(SimPlace::new(NOON, 1));
-        Image::new(World { bucket, part_bytes: 512, ..World::new(1) }, 12)
+        Image::new(World { bucket, part_bytes: 2_048, ..World::new(1) }, 4)
     })
 }
 

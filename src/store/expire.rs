@@ -139,7 +139,8 @@ impl Inner {
             };
             let committed = match commit() {
                 Err(Error::DiskFull { .. }) => {
-                    let expired = self.expired_segments(today);
+                    let mut expired = self.expired_segments(today);
+                    expired.retain(|s| s.entry.has_expired(today));
                     self.unlink(&expired)?;
                     self.drop_segments(&expired)?;
                     commit()
@@ -166,8 +167,13 @@ impl Inner {
         let ids: HashSet<FileId> = segments.iter().map(|s| s.entry.id).collect();
         let publish = || self.manifest.publish(|m| m.segments.retain(|s| !ids.contains(&s.id)));
         match self.with_space(publish) {
-            Err(Error::DiskFull { .. }) if segments.iter().all(|s| self.may_go_first(&s.entry)) => {
-                self.unlink(segments)?;
+            Err(full @ Error::DiskFull { .. }) => {
+                let first = segments.iter().filter(|s| self.may_go_first(&s.entry));
+                let first: Vec<_> = first.cloned().collect();
+                if first.is_empty() {
+                    return Err(full);
+                }
+                self.unlink(&first)?;
                 publish()?;
             }
             outcome => outcome?,
@@ -208,11 +214,11 @@ impl Inner {
         segment.has_expired(day_of(self.watch.now(&*self.env.clock).0))
     }
 
-    /// Whether the file of a segment may go before the manifest says so. Of others, in which all is erased, a reader would take
-    /// it for damage: the keys that open them are still there.
+    /// Whether the file of a segment may go before the manifest says so: its day has passed. Of a hold that has ended, and of one in
+    /// which all is erased, readers and backups would take it for damage.
     fn may_go_first(&self, segment: &SegmentEntry) -> bool {
-        let gone = matches!(self.directory_cipher(segment), Err(e) if e.is_gone());
-        gone || self.may_be_missing(segment)
+        let passed = segment.expiry_day().is_some_and(|day| self.has_passed(day));
+        passed || self.may_be_missing(segment)
     }
 
     /// When a day begins, deletes what was kept until then. In an open store this runs by itself.
