@@ -17,7 +17,7 @@ use crate::{NOON, SITES, events_at, session_id, site_id};
 use ledger::{Ledger, Name};
 
 /// Most operations of a life.
-pub const OPERATIONS_MAX: usize = 60;
+pub const OPERATIONS_MAX: usize = 52;
 
 /// A store in its life.
 pub struct Life {
