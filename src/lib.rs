@@ -66,6 +66,9 @@ mod crypto;
 pub mod env;
 mod error;
 pub mod format;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ids;
 mod journal;
 mod keyring;

@@ -40,10 +40,13 @@ impl<'a> Chunk<'a> {
         let mut meta: Option<Snapshot> = None;
         let mut offset = 0;
         for (line, text) in events.split_inclusive(|b| *b == b'\n').enumerate() {
-            let event: Event = serde_json::from_slice(text).map_err(|_| {
-                let why = "it is not a JSON object with a timestamp";
-                InputError::NotNdjson { line: line + 1, why }
-            })?;
+            let why = "it is not a JSON object with a timestamp";
+            let wrong = InputError::NotNdjson { line: line + 1, why };
+            // An array of both values would be read as an event, too.
+            if !text.starts_with(b"{") {
+                return Err(wrong);
+            }
+            let event: Event = serde_json::from_slice(text).map_err(|_| wrong)?;
             // A negative or enormous time is refused with the chunk's times.
             let ms = event.timestamp as u64;
             first_ms = first_ms.min(ms);
@@ -85,7 +88,9 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_refused_by_line() {
-        for bad in ["{\"timestamp\":1}\n{\"type\":3}\n", "{\"timestamp\":1}\nnot json\n"] {
+        // An array of the two values was once taken for an event.
+        for bad in ["{\"type\":3}\n", "not json\n", "[3,1]\n", " {\"timestamp\":1}\n"] {
+            let bad = format!("{{\"timestamp\":1}}\n{bad}");
             let refused = Chunk::from_events(0, bad.as_bytes());
             assert!(matches!(refused, Err(InputError::NotNdjson { line: 2, .. })));
         }

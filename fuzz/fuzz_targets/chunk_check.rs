@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use libfuzzer_sys::fuzz_target;
 use reelvault::{Chunk, Recovery, Snapshot};
-use reelvault_fuzz::{NOON, image, session, session_id, site_id};
+use reelvault_fuzz::image::image;
+use reelvault_fuzz::{NOON, session, session_id, site_id};
 
 fuzz_target!(|input: &[u8]| {
     let Some((head, events)) = input.split_first_chunk::<12>() else { return };
@@ -23,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
     });
     let image = image();
     for chunk in chunks {
-        let store = image.open(&image.copy(), Recovery::Strict, 500).expect("open");
+        let store = image.world.copy().open(Recovery::Strict, 500).expect("open");
         let site = store.site(&site_id(0)).expect("a site");
         if site.append(&session("s-new"), &chunk).is_err() {
             assert!(site.session(&session_id("s-new")).is_err(), "nothing was written");

@@ -5,12 +5,13 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use reelvault::{Cursor, Order, Query, Recovery, Store};
-use reelvault_fuzz::{image, site_id};
+use reelvault_fuzz::image::image;
+use reelvault_fuzz::site_id;
 
 fuzz_target!(|input: &[u8]| {
     static STORE: OnceLock<(Store, Vec<Cursor>)> = OnceLock::new();
     let (store, given) = STORE.get_or_init(|| {
-        let store = image().open(&image().copy(), Recovery::Strict, 600).expect("open");
+        let store = image().world.copy().open(Recovery::Strict, 600).expect("open");
         let site = store.site(&site_id(0)).expect("a site");
         let page = site.sessions(&Query::new().limit(1)).expect("a page");
         (store, page.next.into_iter().collect())

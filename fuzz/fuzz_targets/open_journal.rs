@@ -2,15 +2,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use reelvault_fuzz::{edit, image, repair_file, repair_frames, repair_unit};
+use reelvault_fuzz::edit::{edit, repair_file, repair_frames, repair_unit};
+use reelvault_fuzz::image::image;
 
 fuzz_target!(|input: &[u8]| {
     let Some((mode, edits)) = input.split_first() else { return };
     let image = image();
-    let disk = image.copy();
-    let files = image.files("/journal/");
+    let world = image.world.copy();
+    let files = world.files("/journal/");
     let file = &files[usize::from(mode >> 4) % files.len()];
-    let mut bytes = disk.file_bytes(file).expect("there");
+    let mut bytes = world.disk.file_bytes(file).expect("there");
     // Offsets are drawn to where the frames are: the page of the head is mostly zeros.
     let mut page = bytes.drain(..4096).collect::<Vec<u8>>();
     if mode & 8 == 0 {
@@ -29,6 +30,6 @@ fuzz_target!(|input: &[u8]| {
     if mode & 2 == 0 {
         repair_frames(&mut bytes);
     }
-    disk.write_file(file, &bytes).expect("written");
-    image.look(&disk, 200);
+    world.disk.write_file(file, &bytes).expect("written");
+    image.look(&world, 200);
 });

@@ -2,13 +2,15 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use reelvault_fuzz::{edit, image, repair_file, repair_unit, repair_wrapping};
+use reelvault_fuzz::edit::{edit, repair_file, repair_unit, repair_wrapping};
+use reelvault_fuzz::image::image;
+use reelvault_fuzz::world::MIRRORS;
 
 fuzz_target!(|input: &[u8]| {
     let Some((mode, edits)) = input.split_first() else { return };
     let image = image();
-    let disk = image.copy();
-    let mut bytes = disk.file_bytes("/keys/a/keyring").expect("there");
+    let world = image.world.copy();
+    let mut bytes = world.disk.file_bytes(MIRRORS[0]).expect("there");
     edit(&mut bytes, edits);
     if mode & 1 == 0 {
         repair_file(&mut bytes);
@@ -18,9 +20,9 @@ fuzz_target!(|input: &[u8]| {
     {
         repair_unit(&mut bytes, body);
     }
-    disk.write_file("/keys/a/keyring", &bytes).expect("written");
+    world.disk.write_file(MIRRORS[0], &bytes).expect("written");
     if mode & 4 == 0 {
-        disk.write_file("/keys/b/keyring", &bytes).expect("written");
+        world.disk.write_file(MIRRORS[1], &bytes).expect("written");
     }
-    image.look(&disk, 400);
+    image.look(&world, 400);
 });

@@ -2,15 +2,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use reelvault_fuzz::{edit, image, repair_file, repair_footer, repair_unit};
+use reelvault_fuzz::edit::{edit, repair_file, repair_footer, repair_units};
+use reelvault_fuzz::image::image;
 
 fuzz_target!(|input: &[u8]| {
     let Some((mode, edits)) = input.split_first() else { return };
     let image = image();
-    let disk = image.copy();
-    let files = image.files("/segment/");
+    let world = image.world.copy();
+    let files = world.files("/segment/");
     let file = &files[usize::from(mode >> 4) % files.len()];
-    let mut bytes = disk.file_bytes(file).expect("there");
+    let mut bytes = world.disk.file_bytes(file).expect("there");
     let whole = bytes.len();
     edit(&mut bytes, edits);
     // Of another length it is refused before it is read.
@@ -22,14 +23,8 @@ fuzz_target!(|input: &[u8]| {
         repair_footer(&mut bytes);
     }
     if mode & 2 == 0 {
-        let mut at = 32;
-        while at + 48 < bytes.len() {
-            match repair_unit(&mut bytes, at) {
-                Some(end) if end > at => at = end,
-                _ => break,
-            }
-        }
+        repair_units(&mut bytes, 32);
     }
-    disk.write_file(file, &bytes).expect("written");
-    image.look(&disk, 300);
+    world.disk.write_file(file, &bytes).expect("written");
+    image.look(&world, 300);
 });

@@ -15,7 +15,7 @@ use crate::env::{File, Mode};
 use crate::error::{Damage, Error, Result};
 use crate::format::manifest::SegmentEntry;
 use crate::format::repository::{JournalCut, Made, Piece, SnapshotBody, Stored, bytes_of};
-use crate::ids::FileId;
+use crate::ids::{FileId, day_of};
 use crate::keyring::draw;
 use crate::limits::{PIECES_MAX, PRUNE_GRACE_MS_MIN};
 use crate::planted::{self, Bug};
@@ -255,7 +255,10 @@ impl<'a> Backup<'a> {
         let expired = self.repository.keyring.expired_through();
         let gone =
             |s: &SegmentEntry| s.expiry_day().zip(expired).is_some_and(|(day, last)| day <= last);
-        let alive = look.manifest.segments.iter().filter(|s| !gone(s));
+        // On a full disk the file of a segment whose day has come goes before anything can say so.
+        let today = day_of(self.repository.env().clock.now_ms());
+        let unlinked = |s: &SegmentEntry| s.has_expired(today) && !self.source.has(s.id);
+        let alive = look.manifest.segments.iter().filter(|s| !gone(s) && !unlinked(s));
         let there =
             |s: &SegmentEntry| self.base.as_ref().and_then(|base| base.all.get(&s.id)).copied();
         let (mut segments, mut unknown) = (Vec::new(), Vec::new());

@@ -16,6 +16,7 @@ use crate::journal::file::Journal;
 use crate::journal::scan::{Recovery, scan_from};
 use crate::keyring::Keyring;
 use crate::retention::log::{DeletionLog, LOG};
+use crate::segment::writer::segment_name;
 use crate::store::manifest;
 
 /// How often the manifest is read again because a journal was archived between it and the file.
@@ -48,6 +49,11 @@ pub(super) struct Cut {
 impl Source {
     pub(super) fn new(env: &Env, dir: &Path) -> Self {
         Self { env: env.clone(), dir: dir.to_owned(), ends: HashMap::new() }
+    }
+
+    /// Whether the file of a segment is there, as far as can be told.
+    pub(super) fn has(&self, segment: FileId) -> bool {
+        self.env.disk.exists(&self.dir.join(segment_name(segment))).unwrap_or(true)
     }
 
     pub(super) fn look(&mut self, keyring: &Keyring) -> Result<Look> {

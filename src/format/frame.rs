@@ -37,12 +37,12 @@ pub(crate) struct Locator {
 impl Locator {
     const BYTES: usize = 16 + 4;
 
-    fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.put(&self.site.0);
         out.put_u32(self.expiry_day);
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut take = Take::new(bytes);
         let site = SiteHandle(take.array("site handle")?);
         let expiry_day = take.u32("expiry day")?;

@@ -8,6 +8,8 @@ mod change;
 mod coding;
 mod derive;
 mod file;
+#[cfg(feature = "sim")]
+pub(crate) mod fuzzing;
 mod hold;
 mod index;
 mod key_file;

@@ -206,14 +206,13 @@ impl Inner {
         outcome.and(synced.map_err(|e| Error::io("syncing the segments", folder, e)))
     }
 
-    /// On a full disk, unlinks files before the manifest forgets them: those alone whose absence the next process understands,
-    /// should this one end in between. What was erased, say, must be forgotten first.
+    /// On a full disk, unlinks files before the manifest forgets them: those alone whose day has passed, so that the next process
+    /// understands their absence, should this one end in between. What was erased, or held, must be forgotten first.
     fn unlink_first(&self, segments: &[Arc<SegmentInfo>]) -> Result<()> {
         let seen_ms = self.manifest.current().seen_ms + CLOCK_OFFLINE_MAX_MS;
         let today = day_of(self.env.clock.now_ms().min(seen_ms));
-        let understood =
-            |s: &&Arc<SegmentInfo>| s.entry.has_expired(today) || self.has_gone(&s.entry);
-        let segments: Vec<_> = segments.iter().filter(understood).cloned().collect();
+        let passed = |s: &SegmentEntry| !s.is_hold() && (s.has_expired(today) || self.has_gone(s));
+        let segments: Vec<_> = segments.iter().filter(|s| passed(&s.entry)).cloned().collect();
         self.unlink(&segments)
     }
 

@@ -32,6 +32,8 @@ mod layer;
 pub mod limits;
 pub mod logs;
 mod monitor;
+#[cfg(test)]
+mod parser_tests;
 mod problem;
 mod rate;
 mod sealed_log;

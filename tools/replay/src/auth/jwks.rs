@@ -25,7 +25,7 @@ pub(crate) enum Place {
 }
 
 /// A key, and the one algorithm that it is for.
-struct Known {
+pub(crate) struct Known {
     id: Option<String>,
     algorithm: Algorithm,
     key: DecodingKey,
@@ -132,7 +132,7 @@ impl Keys {
 }
 
 /// A key that is for checking signatures by one of our algorithms; others are passed over, as RFC 7517 asks.
-fn known(value: &serde_json::Value) -> Option<Known> {
+pub(crate) fn known(value: &serde_json::Value) -> Option<Known> {
     let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
     if jwk.common.public_key_use.as_ref().is_some_and(|u| *u != PublicKeyUse::Signature) {
         return None;
