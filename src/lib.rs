@@ -76,6 +76,7 @@ mod rrweb;
 mod segment;
 mod seqset;
 mod store;
+mod sync;
 mod zst;
 
 pub use chunk::{Chunk, Kind, Session, Snapshot};

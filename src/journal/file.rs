@@ -3,9 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-
-use parking_lot::Mutex;
 
 use crate::crypto::{Cipher, Nonce};
 use crate::env::{Disk, Env, File, Mode, read_exact_at};
@@ -16,6 +13,8 @@ use crate::format::header::{
 };
 use crate::format::manifest::JournalHead;
 use crate::ids::FileId;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Folder of the journals in a store.
 pub(crate) const JOURNAL_DIR: &str = "journal";

@@ -30,9 +30,6 @@ mod walk;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-
-use parking_lot::{Mutex, RwLock};
 
 pub(crate) use change::Next;
 pub(crate) use derive::Kept;
@@ -53,6 +50,8 @@ use crate::crypto::Key;
 use crate::env::{Env, Random};
 use crate::error::{Damage, Error, InputError, Result};
 use crate::ids::{FileId, HoldId, SessionTag, SiteHandle, SiteId, StoreId};
+use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use crate::sync::{Mutex, RwLock};
 use coding::Before;
 use mirror::Mirror;
 use mirrors::{Look, Sealed};

@@ -1,0 +1,2 @@
+#![cfg(reelvault_shuttle)]
+//! stub
