@@ -145,7 +145,9 @@ impl Keyring {
         let writer = Writer::new(mirrors, Sealed::nothing(store), 0);
         let keyring = Self::with(env, provider, false, state, writer);
         let mut writer = keyring.writer.lock();
-        if let Err(e) = publish::publish(&keyring, &mut writer, &keyring.live.read()) {
+        // Publishing reads what is live: a read within a read waits for ever once a writer stands between them.
+        let first = keyring.live.read().clone();
+        if let Err(e) = publish::publish(&keyring, &mut writer, &first) {
             // Half of a new keyring would be in the way of the next attempt, and no data depends on it.
             writer.mirrors.iter().for_each(Mirror::remove);
             for attempt in &writer.older {
