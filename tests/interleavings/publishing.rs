@@ -13,8 +13,14 @@ use crate::explore::count;
 use crate::scene::{LARGE, Scene, check, draw, explore, one_in, replayed, site};
 
 /// What is listed and replayed is a beginning of each session, no shorter than what was acknowledged before.
-pub(crate) fn look(scene: &Scene, site: &Site) {
+fn look(scene: &Scene, site: &Site) {
+    look_after(scene, site, || ());
+}
+
+/// As [`look`], where the reader does something first to see what is new.
+pub(crate) fn look_after(scene: &Scene, site: &Site, refresh: impl FnOnce()) {
     let before = scene.acknowledged();
+    refresh();
     let page = site.sessions(&Query::new().limit(100)).unwrap();
     assert!(page.damage.is_empty(), "{:?}", page.damage);
     let mut listed = BTreeSet::new();

@@ -215,5 +215,6 @@ pub(crate) fn check(store: &Store, acknowledged: &Chunks) {
 
 /// Whether an error says that the disk failed, in the words of the store.
 pub(crate) fn is_fault(error: &Error) -> bool {
-    matches!(error, Error::DiskFull { .. } | Error::Poisoned { .. } | Error::Io { .. })
+    use Error::{DiskFull, Io, ManifestUnsure, Poisoned};
+    matches!(error, DiskFull { .. } | Poisoned { .. } | Io { .. } | ManifestUnsure)
 }
