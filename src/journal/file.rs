@@ -223,6 +223,17 @@ impl Journal {
         Ok(())
     }
 
+    /// Refuses a journal whose file has become another one's: the header is written over first, so if it is still the same, so
+    /// is all that was read before.
+    pub(crate) fn check_kept(&self) -> Result<()> {
+        let mut header = [0; FILE_HEADER_BYTES];
+        self.read_into(0, &mut header)?;
+        match FileKind::JOURNAL.check(&self.name, &header) {
+            Ok(id) if id == self.id => Ok(()),
+            _ => Err(Error::corrupt(&self.name, 0, Damage::Missing)),
+        }
+    }
+
     /// Reads `bytes` bytes of frames at `offset`.
     pub(crate) fn read(&self, offset: u32, bytes: u32) -> Result<Vec<u8>> {
         let mut frame = vec![0; bytes as usize];

@@ -48,10 +48,9 @@ fn closing() {
             // The last of those who append drops it.
             drop(store);
         }
-        for appender in appenders {
-            let deferred = appender.join().unwrap();
-            scene.acknowledge(deferred);
-        }
+        let deferred: Vec<Chunks> = appenders.into_iter().map(|t| t.join().unwrap()).collect();
+        // Only now it is closed for certain.
+        scene.acknowledge(deferred.into_iter().flatten());
         scene.image(Survival::Nothing);
         let again = Store::open(scene.options_on(&scene.disk, 2)).unwrap();
         check(&again, &scene.acknowledged());
