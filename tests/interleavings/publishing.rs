@@ -12,6 +12,9 @@ use crate::common::session_id;
 use crate::explore::count;
 use crate::scene::{LARGE, Scene, check, draw, explore, one_in, replayed, site};
 
+/// Chunks of a session, at most.
+const CHUNKS: u64 = 4;
+
 /// What is listed and replayed is a beginning of each session, no shorter than what was acknowledged before.
 fn look(scene: &Scene, site: &Site) {
     look_after(scene, site, || ());
@@ -27,6 +30,7 @@ pub(crate) fn look_after(scene: &Scene, site: &Site, refresh: impl FnOnce()) {
     for info in &page.sessions {
         assert!(listed.insert(info.id.to_string()), "{} is listed twice", info.id);
         assert!(info.gaps.is_empty(), "{}: {:?}", info.id, info.gaps);
+        assert!(u64::from(info.chunks) <= CHUNKS, "{}: {} chunks", info.id, info.chunks);
     }
     let names: BTreeSet<&str> = before.iter().map(|(name, _)| name.as_str()).collect();
     for name in names {
@@ -53,8 +57,7 @@ fn publishing() {
             .into_iter()
             .map(|name| {
                 let (scene, at) = (scene.clone(), at.clone());
-                let chunks = if name == LARGE { 5 } else { 4 };
-                thread::spawn(move || scene.record(&at, name, 0..chunks))
+                thread::spawn(move || scene.record(&at, name, 0..CHUNKS))
             })
             .collect();
         let reader = {
