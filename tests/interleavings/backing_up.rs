@@ -1,5 +1,9 @@
 //! A backup beside appends, archiving and retention, its copiers being threads too: its snapshot restores to a store that
 //! holds everything that was acknowledged before it began.
+//!
+//! This found, in one of about four thousand schedules, a snapshot without a session that had been acknowledged: its
+//! journal was archived and recycled after the backup had read its header and before it read its frames, seemed empty, and was
+//! left out; the segment was in the next manifest only. The header is now looked at once more (`Journal::check_kept`).
 
 use std::sync::Arc;
 
@@ -11,6 +15,7 @@ use shuttle::thread;
 use crate::common::backups::ON;
 use crate::common::sim::key_on;
 use crate::explore::{count, seed};
+use crate::pinning::move_on;
 use crate::scene::{Chunks, LARGE, Scene, check, draw, explore, one_in, site};
 
 /// Backs up twice; returns each snapshot and what was acknowledged before it was begun.
@@ -58,12 +63,10 @@ fn backing_up() {
             let (scene, at) = (scene.clone(), at.clone());
             threads.push(thread::spawn(move || scene.record(&at, name, chunks)));
         }
-        let keeper = store.clone();
+        let (mover, keeper) = (scene.clone(), store.clone());
         threads.push(thread::spawn(move || {
-            for _ in 0..draw(4) {
-                keeper.archive().unwrap();
-                keeper.maintain().unwrap();
-            }
+            move_on(&mover, &keeper, draw(5));
+            keeper.maintain().unwrap();
         }));
         let made = back_up(scene, &repository);
         threads.into_iter().for_each(|t| t.join().unwrap());

@@ -1,10 +1,18 @@
 //! A store that is only read, by another process as it were, refreshing beside its writer: it misses nothing that was
 //! acknowledged before it refreshed, and what it reads is right, though journals are archived and recycled under it.
+//!
+//! This found two things, each in one of about a thousand schedules:
+//! * A journal was recycled between the reader's looks at its header and at its frames. Where an old frame stood behind the
+//!   new ones, refreshing told damage; where none did, its chunks were in no view of the reader. It now looks at the header
+//!   once more (`Journal::check_kept`).
+//! * Frames moved twice between two looks of a replay, which then told damage. It now goes on unless the same file fails
+//!   again.
 
 use reelvault::Store;
 use shuttle::thread;
 
 use crate::explore::count;
+use crate::pinning::move_on;
 use crate::publishing::look_after;
 use crate::scene::{LARGE, check, draw, explore, one_in, site};
 
@@ -30,7 +38,7 @@ fn refreshing() {
                 }
             }));
         }
-        (0..draw(4)).for_each(|_| store.archive().unwrap());
+        move_on(scene, &store, draw(5));
         threads.into_iter().for_each(|t| t.join().unwrap());
         reader.refresh().unwrap();
         check(&reader, &scene.acknowledged());
