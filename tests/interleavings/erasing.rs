@@ -85,6 +85,9 @@ fn is_unreadable(store: &Store) {
     assert!(matches!(read, Err(Error::Erased)), "{read:?}");
 }
 
+/// What one thread does.
+type Work = Box<dyn FnOnce(&Scene, &Site, &Fate) + Send>;
+
 #[test]
 fn erasing() {
     explore("erasing", |scene| {
@@ -99,7 +102,7 @@ fn erasing() {
         }
         scene.cut_power_within(80);
         let mut threads = Vec::new();
-        let mut spawn = |work: Box<dyn FnOnce(&Scene, &Site, &Fate) + Send>| {
+        let mut spawn = |work: Work| {
             let (scene, at, fate) = (scene.clone(), at.clone(), Arc::clone(&fate));
             threads.push(thread::spawn(move || work(&scene, &at, &fate)));
         };
