@@ -83,6 +83,7 @@ mod rrweb;
 mod segment;
 mod seqset;
 mod store;
+mod sync;
 mod zst;
 
 pub use chunk::{Chunk, Kind, Session, Snapshot};

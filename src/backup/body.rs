@@ -2,16 +2,16 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{Progress, Watch};
 use crate::env::{Body, Clock, File, read_exact_at};
 use crate::format::header::{FILE_HEADER_BYTES, FileKind};
 use crate::ids::FileId;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{Mutex, thread};
 
 /// Keeps everything that is copied together below a rate.
 pub(super) struct Throttle {
@@ -34,7 +34,7 @@ impl Throttle {
             *free_ns = from_ns + (bytes as u64).saturating_mul(1_000_000_000) / rate.max(1);
             from_ns - now_ns
         };
-        std::thread::sleep(Duration::from_nanos(wait_ns));
+        thread::sleep(Duration::from_nanos(wait_ns));
     }
 }
 

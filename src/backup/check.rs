@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use parking_lot::Mutex;
-
 use super::body::Meter;
 use super::repository::{LISTS, PIECES, Repository, SEGMENTS};
 use super::restore::digest_of;
@@ -12,6 +10,7 @@ use crate::env::COPIERS;
 use crate::error::{Damage, Error, Result};
 use crate::format::repository::{Piece, SnapshotBody, Stored};
 use crate::ids::FileId;
+use crate::sync::Mutex;
 
 /// The list that was read last: snapshots that follow on each other share it.
 pub(super) type LastList = Option<(FileId, Vec<Stored>)>;

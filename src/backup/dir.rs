@@ -8,12 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::COPY_BYTES;
 use crate::env::{Aligned, Body, Bytes, Entry, Env, File, Mode, Place, read_exact_at};
 use crate::ids::FileId;
 use crate::keyring::make_dir;
+use crate::sync::Mutex;
 
 /// Where objects of a store are written before they have their names. What a crash leaves there is removed by prune, like
 /// everything that no snapshot names.

@@ -61,8 +61,9 @@ fn in_parallel<T: Sync>(
     items: &[T],
     work: impl Fn(&T) -> crate::Result<()> + Sync,
 ) -> crate::Result<()> {
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-    let (next, failed) = (AtomicUsize::new(0), parking_lot::Mutex::new(None));
+    use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use crate::sync::{Mutex, thread};
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
     let run = || {
         while failed.lock().is_none()
             && let Some(item) = items.get(next.fetch_add(1, Relaxed))
@@ -72,7 +73,7 @@ fn in_parallel<T: Sync>(
             }
         }
     };
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for _ in 1..threads.min(items.len()) {
             scope.spawn(run);
         }

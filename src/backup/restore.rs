@@ -8,7 +8,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::body::{Meter, is_stopped};
@@ -25,6 +24,7 @@ use crate::retention::log::LOG;
 use crate::segment::writer::{SEGMENT_DIR, segment_name};
 use crate::store::manifest::{self, MANIFEST};
 use crate::store::{Store, Tally, Wanted};
+use crate::sync::Mutex;
 
 /// Stands in a directory for as long as a store is being restored into it.
 const RESTORING: &str = "restoring";

@@ -5,8 +5,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::body::{Meter, Part, Throttle, is_stopped};
 use super::repository::{PIECES, Repository, SEGMENTS};
 use super::source::{Cut, Look, Source};
@@ -21,6 +19,7 @@ use crate::limits::{PIECES_MAX, PRUNE_GRACE_MS_MIN};
 use crate::planted::{self, Bug};
 use crate::segment::writer::segment_name;
 use crate::store::manifest::MANIFEST;
+use crate::sync::Mutex;
 
 /// From so many missing segments on, what is there already is found out by one listing.
 const ASKED_ONE_BY_ONE_MAX: usize = 8;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::env::{Body, Entry, File, Place};
+use crate::sync::point;
 
 /// What goes wrong with requests, by chance; of 256 each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,6 +119,7 @@ impl SimPlace {
 
     /// One request.
     fn request<T>(&self, mut done: impl FnMut(&mut State) -> io::Result<T>) -> io::Result<T> {
+        point();
         let mut state = self.0.lock();
         let number = state.requests;
         state.requests += 1;

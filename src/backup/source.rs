@@ -87,6 +87,8 @@ impl Source {
             let journal = Journal::open(&*self.env.disk, &self.dir, entry.id, cipher)?;
             let from = self.ends.get(&entry.id).map_or(FRAMES_FROM, |end| *end);
             let scanned = scan_from(&journal, from, entry.cut, Recovery::Strict, |_, _, _| Ok(()));
+            // Archived and written over since the manifest was read, it would seem empty, and its chunks would be in no snapshot.
+            journal.check_kept()?;
             let end = match scanned {
                 Ok(scanned) => scanned.end,
                 Err(Error::Corrupt(c)) if c.kind == Damage::BeforeValidFrames => {

@@ -6,10 +6,10 @@
 use std::fs::File as SystemFile;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::File;
 use super::real::read_up_to;
+use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// What addresses, offsets and lengths are multiples of: the largest logical block of disks in use.
 const ALIGNMENT: usize = 4 << 10;

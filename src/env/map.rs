@@ -28,3 +28,28 @@ impl std::ops::Deref for Mapping {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+
+    use super::*;
+
+    #[test]
+    fn a_map_shows_the_whole_file_and_outlives_its_handle() {
+        let mut file = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = (0..10_000u32).flat_map(u32::to_le_bytes).collect();
+        file.write_all(&bytes).unwrap();
+        file.rewind().unwrap();
+        let map = Mapping::new(&file).unwrap();
+        drop(file);
+        let sum = std::thread::scope(|scope| {
+            let halves = map.split_at(map.len() / 2);
+            let add = |half: &[u8]| half.iter().map(|b| u64::from(*b)).sum::<u64>();
+            let other = scope.spawn(move || add(halves.0));
+            add(halves.1) + other.join().unwrap()
+        });
+        assert_eq!(sum, bytes.iter().map(|b| u64::from(*b)).sum::<u64>());
+        assert!(*map == *bytes);
+    }
+}

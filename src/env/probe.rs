@@ -1,11 +1,12 @@
 //! Whether a place can be trusted with a repository: asked of it before the first backup, and on request.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::place::Place;
 use super::read_exact_at;
 use crate::ids::FileId;
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use crate::sync::thread;
 
 /// How many create one object at once: of a server that lets two of them win, some rounds show it.
 const RACERS: usize = 8;
@@ -42,7 +43,7 @@ fn race<P: Place + ?Sized>(place: &P, name: &str) -> io::Result<u8> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(e) => Err(e),
     };
-    let failed = std::thread::scope(|scope| {
+    let failed = thread::scope(|scope| {
         let racers: Vec<_> =
             (0..RACERS as u8).map(|racer| scope.spawn(move || attempt(racer))).collect();
         racers.into_iter().find_map(|racer| racer.join().unwrap_or(Ok(())).err())

@@ -3,9 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-
-use parking_lot::Mutex;
 
 use crate::crypto::{Cipher, Nonce};
 use crate::env::{Aligned, Disk, Env, File, Mode, read_exact_at};
@@ -17,6 +14,8 @@ use crate::format::header::{
 use crate::format::manifest::JournalHead;
 use crate::ids::FileId;
 use crate::planted::{self, Bug};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::scan::are_whole_frames;
 
@@ -247,6 +246,17 @@ impl Journal {
         self.file.set_len(end.into()).map_err(|e| Error::io("trimming", &self.path, e))?;
         *filled = end;
         Ok(())
+    }
+
+    /// Refuses a journal whose file has become another one's: the header is written over first, so if it is still the same, so
+    /// is all that was read before.
+    pub(crate) fn check_kept(&self) -> Result<()> {
+        let mut header = [0; FILE_HEADER_BYTES];
+        self.read_into(0, &mut header)?;
+        match FileKind::JOURNAL.check(&self.name, &header) {
+            Ok(id) if id == self.id => Ok(()),
+            _ => Err(Error::corrupt(&self.name, 0, Damage::Missing)),
+        }
     }
 
     /// Reads frames at `offset`.

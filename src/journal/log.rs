@@ -11,13 +11,12 @@
 //! shrink to one. So a leader that has lately seen company yields the processor before it closes its group,
 //! as long as that brings new members: those who are ready to run join, and nobody waits for those who are not.
 
-use std::sync::{Arc, OnceLock};
-
-use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::frame::{FRAMES_FROM, SealedFrame};
 use crate::planted::{self, Bug};
+use crate::sync::{Mutex, MutexGuard, OnceLock, thread};
 
 use super::file::Journal;
 
@@ -297,7 +296,7 @@ fn gather<S: HasLog>(state: &mut MutexGuard<'_, S>) {
         if alone || members >= GATHER_MEMBERS_MAX || log.buffer.len() >= GROUP_BYTES_MAX {
             return;
         }
-        MutexGuard::unlocked(state, std::thread::yield_now);
+        MutexGuard::unlocked(state, thread::yield_now);
         if state.log().members == members {
             return;
         }

@@ -9,7 +9,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use super::mirror::{make_dir, parent};
@@ -20,6 +19,7 @@ use crate::crypto::Key;
 use crate::env::{Env, File, Locking, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
 use crate::ids::StoreId;
+use crate::sync::{Mutex, thread};
 
 /// Any permission of group and others.
 const SHARED: u32 = 0o077;
@@ -137,7 +137,7 @@ impl KeyFile {
         let failed = |e| Error::io("lock the key file", &self.path, e);
         for attempt in 0..LOCK_ATTEMPTS {
             if attempt > 0 {
-                std::thread::sleep(LOCK_WAIT);
+                thread::sleep(LOCK_WAIT);
             }
             // No note: writing one would need room on a full disk, where erasing still has to work.
             if let Locking::Held(lock) = self.env.disk.lock(&beside, "").map_err(failed)? {

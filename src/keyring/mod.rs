@@ -32,9 +32,6 @@ mod walk;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-
-use parking_lot::{Mutex, RwLock};
 
 pub(crate) use change::Next;
 pub(crate) use derive::Kept;
@@ -55,6 +52,8 @@ use crate::crypto::Key;
 use crate::env::{Env, Random};
 use crate::error::{Damage, Error, InputError, Result};
 use crate::ids::{FileId, HoldId, SessionTag, SiteHandle, SiteId, StoreId};
+use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use crate::sync::{Mutex, RwLock};
 use coding::Before;
 use mirror::Mirror;
 use mirrors::{Look, Sealed};
@@ -148,7 +147,9 @@ impl Keyring {
         let writer = Writer::new(mirrors, Sealed::nothing(store), 0);
         let keyring = Self::with(env, provider, false, state, writer);
         let mut writer = keyring.writer.lock();
-        if let Err(e) = publish::publish(&keyring, &mut writer, &keyring.live.read()) {
+        // Publishing reads what is live: a read within a read waits for ever once a writer stands between them.
+        let first = keyring.live.read().clone();
+        if let Err(e) = publish::publish(&keyring, &mut writer, &first) {
             // Half of a new keyring would be in the way of the next attempt, and no data depends on it.
             writer.mirrors.iter().for_each(Mirror::remove);
             for attempt in &writer.older {

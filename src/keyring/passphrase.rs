@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use super::provider::{LOCAL_WRAP_BYTES, unwrap_locally, wrap_locally};
@@ -15,6 +14,7 @@ use crate::env::{Env, Random};
 use crate::error::{Damage, Error, InputError, Result};
 use crate::format::codec::{Malformed, Put, Take};
 use crate::ids::StoreId;
+use crate::sync::Mutex;
 
 /// Most memory for Argon2id in KiB, 1 GiB: a keyring may not ask for more on its own word.
 pub const ARGON2_MEMORY_KIB_MAX: u32 = 1 << 20;

@@ -10,12 +10,13 @@
 //! Pieces are not joined again when they get small. A tree only grows with what is removed from it, and the handles of sites are
 //! random, so pieces are half full or better until most sites are erased.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::part::{PART_REF_BYTES, Part};
 use super::place::{LEVELS, Place, Placed, covering};
 use super::shape::shape_bytes;
 use crate::ids::FileId;
+use crate::sync::OnceLock;
 
 /// Bytes up to which a piece stays whole: some thirty erased sessions, or some five hundred sites. A change writes two or three of
 /// these, which takes less than their syncs; and a list of a million parts is three pieces deep.

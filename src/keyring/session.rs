@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 
 use crate::crypto::{Cipher, Key, Suite, hmac, kdf2};
 use crate::ids::{FileId, SessionTag, SiteHandle, StoreId};
+use crate::sync::Mutex;
 
 /// Most session keys in memory: about 1 KiB each.
 pub(crate) const SESSION_KEYS_MAX: usize = 8_192;

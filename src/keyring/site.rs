@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::RwLock;
-
 use super::coding::{Before, Coded, Failed, Loader, Sealer};
 use super::part::Of;
 use super::pieces::{Item, LENGTH_BYTES_MAX, Piece};
@@ -16,6 +14,7 @@ use crate::error::Result;
 use crate::format::codec::{Malformed, Put, Take};
 use crate::ids::{FileId, SessionId, SessionTag, SiteHandle, SiteId, VisitorId, VisitorTag};
 use crate::limits::{RETENTION_DAYS_MAX, SITE_ID_BYTES_MAX};
+use crate::sync::RwLock;
 
 /// Fewest bytes of a site in the keyring: an id of one character and a tree without nodes, or as little of parts.
 pub(super) const SITE_BYTES_MIN: usize = 16 + 2 + 8 + 4 + Key::BYTES + 1 + TREE_BYTES_MIN;

@@ -7,9 +7,8 @@
 //! from what was seen last, by the monotonic clock, and whoever runs the store is asked. A clock that goes back is
 //! believed at once: it can only delete late.
 
-use parking_lot::Mutex;
-
 use crate::env::Clock;
+use crate::sync::Mutex;
 
 /// How far the clock may step ahead while the store is open: more than any correction of a running time service.
 pub const CLOCK_STEP_MAX_MS: u64 = 3_600_000;

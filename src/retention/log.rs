@@ -7,8 +7,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::record::Certificate;
 use crate::crypto::{Cipher, NONCE_BYTES};
 use crate::env::{Env, File, Mode, read_exact_at};
@@ -18,6 +16,7 @@ use crate::format::header::{
 };
 use crate::ids::FileId;
 use crate::limits::STATE_BYTES_MAX;
+use crate::sync::Mutex;
 
 /// The file's name in the store.
 pub(crate) const LOG: &str = "deletions";

@@ -4,8 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::cache::Cache;
 use crate::crypto::Cipher;
 use crate::env::{Env, File, Mapping, Mode, read_exact_at};
@@ -19,6 +17,7 @@ use crate::format::segment::{
 };
 use crate::ids::{FileId, SessionTag, SiteHandle, VisitorTag};
 use crate::limits::INDEX_UNIT_BYTES_MAX;
+use crate::sync::Mutex;
 
 use super::writer::segment_name;
 

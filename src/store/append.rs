@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use parking_lot::MutexGuard;
-
 use crate::chunk::{Chunk, Session};
 use crate::crypto::Nonce;
 use crate::error::{Error, InputError, Result};
@@ -20,6 +18,7 @@ use crate::keyring::{Kept, SessionKeys};
 use crate::limits::{EVENT_MS_MIN, SESSION_SPAN_MS_MAX};
 use crate::planted::{self, Bug};
 use crate::seqset::SeqSet;
+use crate::sync::MutexGuard;
 use crate::zst;
 
 use super::Site;

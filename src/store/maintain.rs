@@ -8,8 +8,6 @@ use std::sync::Weak;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError};
-
 use crate::archive;
 use crate::error::{Error, Result};
 use crate::ids::{FileId, day_of};
@@ -17,6 +15,7 @@ use crate::journal::file::Journal;
 use crate::journal::log::wait;
 use crate::planted::{self, Bug};
 use crate::segment::writer::SEGMENT_DIR;
+use crate::sync::channel::{Receiver, RecvTimeoutError};
 
 use super::state::{Inner, SegmentInfo, Shard};
 

@@ -3,9 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use parking_lot::{Mutex, RwLock};
 
 use crate::crypto::{Cipher, NONCE_BYTES, Nonce, Suite, TAG_BYTES};
 use crate::env::{Env, Mode, Random, read_exact_at};
@@ -18,6 +15,8 @@ use crate::ids::FileId;
 use crate::limits::STATE_BYTES_MAX;
 use crate::planted::{self, Bug};
 use crate::retention::clock::Watch;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 
 pub(crate) const MANIFEST: &str = "manifest";
 /// The key check stands behind the file header: nonce, tag, and their checksum.

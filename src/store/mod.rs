@@ -26,11 +26,6 @@ mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::thread::JoinHandle;
-
-use crossbeam::channel::{Receiver, Sender};
-use parking_lot::Mutex;
 
 use crate::env::{Env, Locking};
 use crate::error::{Error, Result};
@@ -42,6 +37,10 @@ use crate::keyring::{Keyring, make_dir};
 use crate::retention::log::DeletionLog;
 use crate::segment::reader::Segments;
 use crate::segment::writer::SEGMENT_DIR;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::channel::{self, Receiver, Sender};
+use crate::sync::thread::{self, JoinHandle};
 
 pub use append::{Appended, Durability, Position};
 pub(crate) use copy::{Tally, Wanted};
@@ -201,7 +200,7 @@ impl Store {
         let read_only = lock.is_none();
         let watch = Arc::clone(&manifest.watch);
         let background = options.background && !read_only;
-        let (wake, woken) = crossbeam::channel::bounded(1);
+        let (wake, woken) = channel::bounded(1);
         let fill = options.fill_bytes;
         let inner = Arc::new(Inner {
             env: options.env.clone(),
@@ -386,8 +385,8 @@ fn site_info(site: &crate::keyring::Site) -> SiteInfo {
 impl Open {
     fn start_threads(&self, woken: Receiver<()>) -> Result<()> {
         let failed = |e| Error::io("starting a background thread of", &self.inner.dir, e);
-        let named = |name: &str| std::thread::Builder::new().name(name.into());
-        let (syncing, closing) = crossbeam::channel::bounded(0);
+        let named = |name: &str| thread::Builder::new().name(name.into());
+        let (syncing, closing) = channel::bounded(0);
         let (store, same) = (Arc::downgrade(&self.inner), Arc::downgrade(&self.inner));
         let mut threads = self.threads.lock();
         let archive = named("reelvault").spawn(move || maintain::run(&store, &woken));

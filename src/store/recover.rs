@@ -121,8 +121,13 @@ impl Inner {
                 }
                 outcome => outcome,
             }
-        })?;
-        Ok((journal, scanned))
+        });
+        if self.read_only {
+            // Its writer may have archived it and written over its file meanwhile: then neither what was read of it counts
+            // nor what was missed.
+            journal.check_kept()?;
+        }
+        Ok((journal, scanned?))
     }
 
     fn load_frame(

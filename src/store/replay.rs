@@ -72,8 +72,8 @@ pub struct Replay {
     until_ms: u64,
     /// Stored bytes that one read fetches, unless a single block has more.
     read_max: usize,
-    /// Whether the store was read again since the last chunk, because its writer had moved the frames.
-    moved: bool,
+    /// The file for whose sake the store was read again since the last chunk: its writer may have moved the frames.
+    moved: Option<String>,
 }
 
 enum Source {
@@ -162,7 +162,7 @@ impl Replay {
             from,
             until_ms: u64::MAX,
             read_max: READ_BYTES_MAX,
-            moved: false,
+            moved: None,
         })
     }
 
@@ -198,7 +198,7 @@ impl Replay {
                 let trim = if seq == self.from.0 { self.from.1 } else { 0 };
                 self.from = (seq + 1, 0);
                 // Only a chunk that is new counts: those before it are met again each time the store is read again.
-                self.moved = false;
+                self.moved = None;
                 if wanted {
                     return Ok(self.sources[source].chunk(trim));
                 }
@@ -255,12 +255,20 @@ impl Replay {
     }
 
     /// Whether an error may only mean that the frames were archived meanwhile, or the segment written once more.
-    fn may_have_moved(&self, error: &Error) -> bool {
-        !self.moved && matches!(error, Error::Corrupt(_))
+    ///
+    /// It is damage once the same file fails again. Another one does not: under a reader of another process frames may move
+    /// more than once between two looks.
+    fn may_have_moved(&mut self, error: &Error) -> bool {
+        match error {
+            Error::Corrupt(c) if self.moved.as_deref() != Some(&*c.file) => {
+                self.moved = Some(c.file.clone());
+                true
+            }
+            _ => false,
+        }
     }
 
     fn find_again(&mut self) -> Result<()> {
-        self.moved = true;
         if self.site.inner.read_only {
             self.site.inner.refresh()?;
         }

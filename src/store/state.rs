@@ -3,9 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-
-use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::archive;
 use crate::env::Env;
@@ -20,6 +17,8 @@ use crate::retention::clock::{ClockDoubt, Watch};
 use crate::retention::log::DeletionLog;
 use crate::retention::record::Certificate;
 use crate::segment::reader::Segments;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::{Condvar, Mutex, RwLock};
 
 use super::manifest::ManifestFile;
 use super::options::Options;
@@ -63,7 +62,7 @@ pub(super) struct Inner {
     /// Whether background threads work on this store.
     pub(super) background: bool,
     /// Wakes the background thread.
-    pub(super) wake: crossbeam::channel::Sender<()>,
+    pub(super) wake: crate::sync::channel::Sender<()>,
     /// The lock against a second writer, held while the store is open.
     pub(super) _lock: Option<Box<dyn Send + Sync>>,
 }

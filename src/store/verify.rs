@@ -82,18 +82,20 @@ impl Store {
             found.unreadable += u64::from(segment.entry.sessions);
             return Ok(());
         }
-        let sound = self.digest(segment, found);
-        if matches!(&sound, Err(Error::Corrupt(c)) if c.kind == Damage::Missing)
-            && (self.inner.may_be_missing(&segment.entry) || !self.inner.names(segment))
-        {
-            // Dropped, or written once more, since the catalog was read.
-            return Ok(());
-        }
-        let outcome = match sound {
+        let before = found.damage.len();
+        let outcome = match self.digest(segment, found) {
             Ok(true) if depth == Depth::Content => self.verify_segment(segment, found),
             outcome => outcome.map(drop),
         };
-        found.note(outcome)
+        found.note(outcome)?;
+        if found.damage.len() > before
+            && (self.inner.may_be_missing(&segment.entry) || !self.inner.names(segment))
+        {
+            // Dropped, or written once more, since the catalog was read, be it between two reads of it.
+            let of_segment = found.damage.split_off(before);
+            found.damage.extend(of_segment.into_iter().filter(|e| !is_missing(e)));
+        }
+        Ok(())
     }
 
     /// Whether a segment has the digest that the manifest names. If not, the damage is listed, as exactly as it
@@ -258,6 +260,10 @@ impl Site {
         }
         Err(Error::corrupt(SEGMENT_DIR, 0, Damage::Malformed("counts of a session")))
     }
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Corrupt(c) if c.kind == Damage::Missing)
 }
 
 impl Verification {

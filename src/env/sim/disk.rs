@@ -12,6 +12,7 @@ use super::inode::Inode;
 use super::names::{Ino, Names, Node, Place, ROOT, parts};
 use super::schedule::{Denied, Fault, Kind, Operation, ReadFault, Schedule};
 use crate::env::{Disk, Entry, File, Locking, Mode};
+use crate::sync::point;
 
 /// A disk in memory that knows what a power cut could take. A clone is the same disk.
 #[derive(Clone)]
@@ -65,6 +66,7 @@ impl SimDisk {
 impl Shared {
     /// Tells the hook, without the lock: it takes images.
     fn before(self: &Arc<Self>, kind: Kind, path: &Arc<Path>) {
+        point();
         let hook = self.hook.lock().clone();
         if let Some(hook) = hook {
             let (crashed, number) = {
@@ -167,7 +169,7 @@ impl Disk for SimDisk {
             Mode::Create => self.0.before(Kind::Create, &path),
             Mode::Replace if self.exists(&path)? => self.0.before(Kind::SetLen, &path),
             Mode::Replace => self.0.before(Kind::Create, &path),
-            Mode::Read | Mode::Write => {}
+            Mode::Read | Mode::Write => point(),
         }
         let mut state = self.0.state.lock();
         state.schedule.alive()?;
@@ -210,6 +212,7 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        point();
         let state = self.0.state.lock();
         state.schedule.alive()?;
         let mut entries = Vec::new();
@@ -259,6 +262,7 @@ impl Disk for SimDisk {
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
+        point();
         let state = self.0.state.lock();
         state.schedule.alive()?;
         if state.names.dir(path).is_ok_and(|dir| dir == ROOT) {
@@ -312,6 +316,7 @@ fn check_end(offset: u64, len: usize) -> io::Result<()> {
 
 impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        point();
         let mut state = self.shared.state.lock();
         state.schedule.alive()?;
         let (number, fault) = state.schedule.read();
@@ -390,6 +395,7 @@ impl File for SimFile {
     }
 
     fn len(&self) -> io::Result<u64> {
+        point();
         let state = self.shared.state.lock();
         state.schedule.alive()?;
         Ok(state.inode(self.ino)?.content().len())

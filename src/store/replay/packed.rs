@@ -315,7 +315,7 @@ impl Replay {
             }
         };
         self.from = (last_seq + 1, 0);
-        self.moved = false;
+        self.moved = None;
         Ok(raw_bytes.into())
     }
 }
