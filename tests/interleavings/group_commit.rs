@@ -1,7 +1,8 @@
 //! Group commit: what is acknowledged is durable at that moment, a group that failed is told to all who wait for it, and
 //! nobody waits for ever.
 //!
-//! Planted by hand, this finds: an acknowledgement before the sync; members woken before the durable offset is set.
+//! Planted by hand, this finds: an acknowledgement before the sync; members woken before the durable offset is
+//! set; a group that fails and does not tell its members.
 
 use reelvault::env::sim::{Fault, Survival, When};
 use reelvault::{Durability, Error};

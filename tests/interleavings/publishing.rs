@@ -1,7 +1,8 @@
 //! Rotating and archiving beside appends, with the real background threads: a reader meets each acknowledged chunk exactly
 //! once, in a journal or in a segment, and never a gap.
 //!
-//! Planted by hand, this finds: a catalog that is changed before or after the journals' table, without the shard's lock.
+//! Planted by hand, this finds: segments that come into the catalog after the shard's lock is given back (before it is
+//! taken, they are harmless: what is seen twice counts once); an archiver that does not tell that there is room again.
 
 use std::collections::BTreeSet;
 
