@@ -217,9 +217,10 @@ impl Inner {
     }
 
     /// Whether a segment that is missing is no damage: on a full disk its file goes before the manifest forgets it, or even before its
-    /// day does.
+    /// day does. The clock counts here though it may be doubted: nothing is deleted by this answer, and a disk that stayed full for days,
+    /// so that no manifest could remember the time, must not turn what has expired into damage.
     pub(super) fn may_be_missing(&self, segment: &SegmentEntry) -> bool {
-        let today = day_of(self.watch.now(&*self.env.clock).0);
+        let today = day_of(self.watch.now(&*self.env.clock).0.max(self.env.clock.now_ms()));
         segment.has_expired(today) || self.has_gone(segment)
     }
 

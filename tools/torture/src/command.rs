@@ -135,10 +135,17 @@ fn run_all(run: &Run) -> Result<bool, String> {
     Ok(good)
 }
 
+/// A promise that was broken, and in which case.
+struct Found {
+    seed: u64,
+    case: u64,
+    what: String,
+}
+
 /// What came of a campaign.
 struct Came {
     counts: Counts,
-    broken: Vec<(u64, u64, String)>,
+    broken: Vec<Found>,
     lacks: Vec<String>,
     took: Duration,
 }
@@ -159,7 +166,7 @@ fn run_one(campaign: &Campaign, run: &Run) -> Result<Came, String> {
         run.seed,
         took.as_secs_f64()
     );
-    for (seed, case, what) in broken {
+    for Found { seed, case, what } in broken {
         println!("  case {case}: {what}");
         println!("  again: torture run {} --seed {seed} --case {case}", campaign.name);
     }
@@ -183,10 +190,7 @@ fn carry_out(campaign: &Campaign, run: &Run) -> Result<Came, String> {
     for job in 0..jobs {
         workers.push(spawn(campaign, run, job, jobs, cases)?);
     }
-    let (mut counts, mut broken) = (Counts::default(), Vec::new());
-    for worker in &mut workers {
-        read_worker(worker, &mut counts, &mut broken)?;
-    }
+    let (counts, broken) = gather(workers, run.bug.is_some())?;
     let mut lacks = Vec::new();
     for (name, least) in campaign.at_least.iter().filter(|_| is_short && broken.is_empty()) {
         if counts.get(name) < *least {
@@ -212,34 +216,46 @@ fn spawn(campaign: &Campaign, run: &Run, job: u64, jobs: u64, cases: u64) -> Res
     command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(failed)
 }
 
-fn read_worker(
-    worker: &mut Child,
-    counts: &mut Counts,
-    broken: &mut Vec<(u64, u64, String)>,
-) -> Result<(), String> {
-    let Some(out) = worker.stdout.take() else { return Ok(()) };
-    let mut ended = false;
-    for line in BufReader::new(out).lines() {
-        let line = line.map_err(|e| format!("reading from a process: {e}"))?;
+/// What the processes tell. If one is enough that finds something, the others are ended then.
+fn gather(mut workers: Vec<Child>, one_is_enough: bool) -> Result<(Counts, Vec<Found>), String> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut readers = Vec::new();
+    for worker in &mut workers {
+        let (Some(out), tell) = (worker.stdout.take(), tell.clone()) else { continue };
+        readers.push(std::thread::spawn(move || {
+            let lines = BufReader::new(out).lines().map_while(Result::ok);
+            lines.for_each(|line| drop(tell.send(line)));
+        }));
+    }
+    drop(tell);
+    let (mut counts, mut broken, mut ended) = (Counts::default(), Vec::new(), 0);
+    for line in told {
         match line.split_once(' ') {
             Some(("counts", rest)) => {
                 counts.merge(&Counts::parse(rest));
-                ended = true;
+                ended += 1;
             }
             Some(("broken", rest)) => {
                 let mut parts = rest.splitn(3, ' ');
                 let mut number = || parts.next().and_then(|n| n.parse().ok()).unwrap_or(0);
                 let (seed, case) = (number(), number());
-                broken.push((seed, case, parts.next().unwrap_or_default().to_owned()));
+                let what = parts.next().unwrap_or_default().to_owned();
+                broken.push(Found { seed, case, what });
+                if one_is_enough {
+                    workers.iter_mut().for_each(|worker| drop(worker.kill()));
+                }
             }
             _ => println!("{line}"),
         }
     }
-    let status = worker.wait().map_err(|e| format!("waiting for a process: {e}"))?;
-    match ended {
-        true => Ok(()),
-        false => Err(format!("a process ended before its work: {status}")),
+    let all = workers.len();
+    for worker in &mut workers {
+        worker.wait().map_err(|e| format!("waiting for a process: {e}"))?;
     }
+    if ended < all && !(one_is_enough && !broken.is_empty()) {
+        return Err("a process ended before its work".to_owned());
+    }
+    Ok((counts, broken))
 }
 
 /// Runs every `step`-th case, from `from` on; whether all promises were kept.
@@ -322,7 +338,7 @@ fn fish(bugs: &[String], seconds: u64, seed: u64, jobs: u64) -> Result<bool, Str
         };
         let came = carry_out(campaign(name)?, &run)?;
         match came.broken.first() {
-            Some((_, case, what)) => {
+            Some(Found { case, what, .. }) => {
                 let what: String = what.rsplit(": ").take(2).collect::<Vec<_>>().join(": ");
                 println!(
                     "{bug}: found by {name} in {:.0} s, case {case}: {what}",

@@ -19,7 +19,7 @@ const BUGS: [(&str, &str); 20] = [
     ("ExpiredEarly", "crash"),
     ("HoldForgotten", "crash"),
     ("ErasureUnwritten", "calls"),
-    ("ArchivedNumbersForgotten", "fault"),
+    ("ArchivedNumbersForgotten", "life"),
     ("SnapshotFirst", "life"),
     ("PrunedInUse", "life"),
 ];

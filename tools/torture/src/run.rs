@@ -98,6 +98,7 @@ impl Run {
         let done = match step {
             Step::Append { of, bytes, deferred } => return self.append(of, bytes, deferred),
             Step::Look => return self.look(),
+            Step::Again(of) => return self.again(of),
             Step::Sync => self.open().and_then(Store::sync).map(|()| self.synced()),
             Step::Maintain => self.open().and_then(Store::maintain).map(|()| self.synced()),
             Step::Archive => self.open().and_then(Store::archive).map(|()| self.synced()),
@@ -162,6 +163,35 @@ impl Run {
                 Ok(Ok(()))
             }
             Err(e) => Ok(Err(e)),
+        }
+    }
+
+    /// Sends the first chunk of a session once more: it is known, wherever it stands by now.
+    fn again(&mut self, of: Of) -> Outcome<Result<()>> {
+        let today = self.world.today();
+        let first = {
+            let model = self.model.lock();
+            let takes = model.is_kept(of) && model.takes_chunks(of, today);
+            let told = model.sessions.get(&of).filter(|told| takes && told.kept > 0);
+            told.map(|told| (told.start_ms, Arc::clone(&told.sent[0])))
+        };
+        let Some((ms, events)) = first else { return Ok(Ok(())) };
+        let site = match self.site(of.0) {
+            Ok(site) => site,
+            Err(e) => return Ok(Err(e)),
+        };
+        let chunk = Chunk {
+            seq: 0,
+            first_ms: ms,
+            last_ms: ms,
+            events: (&*events).into(),
+            snapshots: Vec::new(),
+        };
+        match session(of).and_then(|session| site.append(&session, &chunk)) {
+            Ok(appended) if !appended.duplicate && !self.may_lie => {
+                Err(Broken::new("a chunk that was acknowledged is taken for a new one"))
+            }
+            appended => Ok(appended.map(drop)),
         }
     }
 
@@ -271,9 +301,9 @@ impl Run {
 
     fn expire(&mut self, hours: u64) -> Result<()> {
         self.pass(hours);
-        let today = self.world.today();
-        self.open()?.retention(&Retention::new().trust_clock())?;
-        self.model.lock().expired(today);
+        // A held session that can't be copied, on a full disk say, keeps its day back.
+        let through = self.open()?.retention(&Retention::new().trust_clock())?.day;
+        self.model.lock().expired(through);
         Ok(())
     }
 
@@ -358,14 +388,14 @@ impl Run {
             }
             if told.fate == Fate::Going {
                 match found {
-                    Ok(_) if over => {}
+                    // Its file may have gone before its day, on a full disk; in backups it is readable until that goes, too.
+                    Ok(_) | Err(Error::UnknownSession | Error::Expired { .. }) if over => {}
                     Ok(_) => told.fate = Fate::Kept,
                     Err(Error::Erased) => {
                         (told.fate, told.erased) = (Fate::Gone, told.kept > 0);
                     }
                     // Not a chunk of it was acknowledged.
-                    Err(Error::UnknownSession) if !over => told.fate = Fate::Kept,
-                    Err(Error::UnknownSession | Error::Expired { .. }) => told.fate = Fate::Gone,
+                    Err(Error::UnknownSession) => told.fate = Fate::Kept,
                     Err(e) => return Err(Broken::new(format!("{of:?}: {e}"))),
                 }
             }

@@ -19,6 +19,8 @@ pub(crate) enum Step {
         bytes: u32,
         deferred: bool,
     },
+    /// A chunk that was acknowledged comes once more.
+    Again(Of),
     Sync,
     Maintain,
     Archive,
@@ -72,7 +74,8 @@ pub(crate) const CALLS: [(&str, Step); 16] = [
 pub(crate) fn any(chance: &mut Chance) -> Step {
     let of = (chance.below(2) as u8, chance.below(SESSIONS.len() as u64) as u8);
     match chance.below(64) {
-        0..28 => {
+        27 => Step::Again(of),
+        0..27 => {
             let bytes = match chance.below(8) {
                 0..5 => SMALL + chance.below(2_000) as u32,
                 5 | 6 => 9_000,

@@ -28,6 +28,9 @@ const CASE: u64 = 64;
 /// Regions are spoiled as a whole in steps of this size, too.
 const REGION: usize = 64;
 const SECTOR: usize = 512;
+const SEGMENTS_MORE: usize = 5;
+/// So many files of each kind are spoiled at each byte, and later ones at every seventh.
+const FILES_WHOLE: usize = 6;
 
 pub(crate) struct Corrupted {
     world: World,
@@ -100,6 +103,13 @@ impl Corrupted {
     pub(crate) fn new(seed: u64) -> Outcome<Self> {
         let seeds = Seeds::new(seed ^ 0xc0de);
         let mut run = Base::new(seed)?.run(&seeds);
+        // Blocks of one session in several segments, some of them of one size, so that they can be exchanged.
+        for _ in 0..SEGMENTS_MORE {
+            for at in 0..2 {
+                run.step(Step::Append { of: (at, 1), bytes: 300, deferred: false })?;
+            }
+            run.step(Step::Archive)?;
+        }
         // Journals that were not ended, with frames of one size of several sessions in each.
         for seq in 0..3 {
             for at in 0..2 {
@@ -172,12 +182,17 @@ impl Corrupted {
     }
 
     fn plan(&mut self, chance: &mut Chance) {
+        self.exchanges();
+        let mut of_kind = BTreeMap::<String, usize>::new();
         for (file, spoilable) in self.files.iter().enumerate() {
+            let seen = of_kind.entry(kind(&spoilable.name)).or_default();
+            *seen += 1;
+            let step = if *seen > FILES_WHOLE { 7 } else { 1 };
             let bytes = &spoilable.bytes;
             let add = |at, how| Corruption { file, at, how };
             let used = bytes.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
             // Behind what is used there are only zeros: there, one byte of each sector.
-            let each = (0..used).chain((used..bytes.len()).step_by(SECTOR));
+            let each = (0..used).step_by(step).chain((used..bytes.len()).step_by(SECTOR));
             let each = each.filter(|at| *at < 64 << 10);
             self.all.extend(each.map(|at| add(at, How::Flip(chance.below(8) as u8))));
             for at in (0..used).step_by(REGION) {
@@ -196,7 +211,6 @@ impl Corrupted {
                 }
             }
         }
-        self.exchanges();
     }
 
     /// Every pair of units of one kind of file, wherever the two are.

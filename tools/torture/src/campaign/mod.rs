@@ -43,7 +43,7 @@ pub(crate) const ALL: [Campaign; 6] = [
     Campaign {
         name: "calls",
         about: "a crash at every operation of every workload of up to three calls",
-        short: 1_400,
+        short: 1_150,
         at_least: &[("crash points", 20_000), ("images", 160_000)],
         begin: |seed| Ok(Box::new(calls::Calls::new(seed)?)),
     },
