@@ -211,7 +211,13 @@ impl Inner {
     fn unlink_first(&self, segments: &[Arc<SegmentInfo>]) -> Result<()> {
         let seen_ms = self.manifest.current().seen_ms + CLOCK_OFFLINE_MAX_MS;
         let today = day_of(self.env.clock.now_ms().min(seen_ms));
-        let passed = |s: &SegmentEntry| !s.is_hold() && (s.has_expired(today) || self.has_gone(s));
+        // The copy of a held session is read when its day has left the keyring, and not before.
+        let holds = self.keyring.holds();
+        let is_held =
+            |s: &SegmentEntry| holds.iter().any(|h| s.expiry_day() == Some(h.expiry_day()));
+        let passed = |s: &SegmentEntry| {
+            !s.is_hold() && (self.has_gone(s) || (s.has_expired(today) && !is_held(s)))
+        };
         let segments: Vec<_> = segments.iter().filter(|s| passed(&s.entry)).cloned().collect();
         self.unlink(&segments)
     }
