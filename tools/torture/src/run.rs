@@ -100,7 +100,8 @@ impl Run {
             Step::Look => return self.look(),
             Step::Again(of) => return self.again(of),
             Step::Sync => self.open().and_then(Store::sync).map(|()| self.synced()),
-            Step::Maintain => self.open().and_then(Store::maintain).map(|()| self.synced()),
+            // Only a sync tells of chunks that nobody waited for and that a full disk has taken.
+            Step::Maintain => self.open().and_then(Store::maintain),
             Step::Archive => self.open().and_then(Store::archive).map(|()| self.synced()),
             Step::Erase(of) => self.erase(of),
             Step::EraseVisitor(at, visitor) => self.erase_visitor(at, visitor),
@@ -222,6 +223,8 @@ impl Run {
         let mut model = self.model.lock();
         let over: Vec<Of> =
             model.sessions.keys().filter(|of| model.is_over(**of, today)).copied().collect();
+        let is_held = |of: Of| model.sessions.get(&of).is_some_and(|told| told.held != Held::No);
+        let over: Vec<Of> = over.into_iter().filter(|of| !is_held(*of)).collect();
         model.erased(|of| theirs(of) && !over.contains(&of));
         Ok(())
     }
