@@ -94,13 +94,13 @@ fn judge(of: Of, told: &Told, kept: usize, found: Found, may_fail: bool) -> Outc
     match (found?, told.fate) {
         (Ok(_), Fate::Gone) => broken("is readable again".to_owned()),
         // On a full disk its files may go before its day: until then, what is left of it shows.
-        (Ok(_), Fate::Going) => Ok(()),
+        (Ok(_), Fate::Ending) => Ok(()),
         (Ok(found), _) if !found.iter().copied().eq(0..found.len()) => {
             broken(format!("has a gap: {found:?}"))
         }
         (Ok(found), _) if found.len() >= kept => Ok(()),
         (Ok(found), _) => broken(format!("lost chunks: {found:?} of {kept} acknowledged")),
-        (Err(e), Fate::Gone | Fate::Going) if is_gone(&e) => Ok(()),
+        (Err(e), Fate::Gone | Fate::Going | Fate::Ending) if is_gone(&e) => Ok(()),
         (Err(Error::UnknownSession), Fate::Kept) if kept == 0 => Ok(()),
         // A fault of the moment may keep it from being read; it may not make it vanish.
         (Err(e), _) if may_fail && !is_gone(&e) => Ok(()),

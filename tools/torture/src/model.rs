@@ -14,8 +14,10 @@ use crate::step::{Of, SESSIONS, SITES};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Kept,
-    /// Its deletion was begun, or may begin at any time, and was not acknowledged.
+    /// Its erasure was begun and not acknowledged.
     Going,
+    /// Its last day has passed: it may go at any time.
+    Ending,
     Gone,
 }
 
@@ -143,8 +145,8 @@ impl Model {
     pub(crate) fn day_begins(&mut self, today: u32) {
         for (of, told) in &mut self.sessions {
             let over = expiry_day(*of, told) <= today;
-            if over && told.held != Held::Yes && told.fate == Fate::Kept {
-                told.fate = Fate::Going;
+            if over && told.held != Held::Yes && told.fate != Fate::Gone {
+                told.fate = Fate::Ending;
             }
         }
     }

@@ -389,7 +389,7 @@ impl Run {
                     told.fate = Fate::Kept;
                 }
             }
-            if told.fate == Fate::Going {
+            if matches!(told.fate, Fate::Going | Fate::Ending) {
                 match found {
                     // Its file may have gone before its day, on a full disk; in backups it is readable until that goes, too.
                     Ok(_) | Err(Error::UnknownSession | Error::Expired { .. }) if over => {}
