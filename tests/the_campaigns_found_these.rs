@@ -217,6 +217,63 @@ fn a_list_does_not_call_it_damage_that_a_full_disk_was_freed_of_what_has_expired
     }
 }
 
+/// And when the disk stayed full for days, so that no manifest could remember the time, the next process doubted the clock, and called it
+/// damage again.
+#[test]
+fn nor_does_it_when_the_clock_is_doubted_after_days_of_a_full_disk() {
+    let world = World::new(8);
+    let store = world.open(&world.disk, 1).unwrap();
+    let site = store.site(&site_id(SHOP)).unwrap();
+    append(&site, &world, "old", 0, 1).unwrap();
+    append(&site, &world, "s", 0, 30).unwrap();
+    store.archive().unwrap();
+    drop(site);
+    store.close().unwrap();
+    let disk = world.disk.kill_image();
+    world.clock.advance_ms(3 * DAY);
+    let store = world.open(&disk, 2).unwrap();
+    disk.fail(When::From(disk.operations()), Fault::Full);
+    let _ = store.retention(&Retention::new());
+    drop(store);
+    world.clock.advance_ms(3 * DAY);
+    let store = world.open(&disk.crash_image(Survival::Everything), 3).unwrap();
+    assert_eq!(chunks(&store, SHOP, "s").unwrap(), 1);
+    let page = store.site(&site_id(SHOP)).unwrap().sessions(&Query::new()).unwrap();
+    assert!(page.damage.is_empty(), "{:?}", page.damage);
+}
+
+/// The day of a held session passed on a full disk. The file of its day went first, and its copy is read only when the day has left the
+/// keyring, which found no room: so for as long as the disk was full the session could not be read, held as it was.
+#[test]
+fn a_held_session_is_readable_while_its_day_passes_on_a_full_disk() {
+    let world = World::new(9);
+    let store = world.open(&world.disk, 1).unwrap();
+    let site = store.site(&site_id(SHOP)).unwrap();
+    append(&site, &world, "s", 0, 1).unwrap();
+    store.archive().unwrap();
+    site.hold(&session_id("s"), "a reason").unwrap();
+    drop(site);
+    store.close().unwrap();
+    let base = world.disk.kill_image();
+    world.clock.advance_ms(3 * DAY);
+    for n in 0.. {
+        let disk = base.kill_image();
+        let store = world.open(&disk, 10 + n).unwrap();
+        let at = disk.operations() + n;
+        disk.fail(When::From(at), Fault::Full);
+        let _ = store.retention(&Retention::new());
+        assert_eq!(chunks(&store, SHOP, "s").unwrap(), 1, "full from {n}");
+        let struck = disk.operations() > at;
+        drop(store);
+        let store = world.open(&disk.crash_image(Survival::Everything), 1_000 + n).unwrap();
+        assert_eq!(chunks(&store, SHOP, "s").unwrap(), 1, "full from {n}");
+        if !struck {
+            assert!(n > 3, "{n}");
+            return;
+        }
+    }
+}
+
 /// A session was held, a chunk of it appended without waiting, and its day passed before the next sync: the copy that the hold keeps
 /// was made without that chunk, and the sync that followed said that all was well.
 #[test]

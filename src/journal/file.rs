@@ -225,11 +225,15 @@ impl Journal {
         let from = first / FRAMES_FROM * FRAMES_FROM;
         let bytes = self.file.len().map_err(failed)?;
         let end = u64::from(to).next_multiple_of(FRAMES_FROM.into()).min(bytes);
-        let mut pages = Aligned::new(end.saturating_sub(from.into()) as usize);
+        let bytes = end.saturating_sub(from.into()) as usize;
+        let (mut pages, mut again) = (Aligned::new(bytes), Aligned::new(bytes));
         self.read_into(from, &mut pages)?;
-        // A read that went wrong on its way would be written over what is right.
+        self.read_into(from, &mut again)?;
+        // A read that went wrong on its way would be written over what is right: the frames are checked, and what else stands
+        // in their pages, of which no checksum is at hand, must be read alike twice.
         let frames = pages.get((first - from) as usize..(to - from) as usize);
-        if !frames.is_some_and(|frames| are_whole_frames(self.id, first, frames)) {
+        let whole = frames.is_some_and(|frames| are_whole_frames(self.id, first, frames));
+        if !whole || pages[..] != again[..] {
             return Err(Error::corrupt(&self.name, first.into(), Damage::Rot));
         }
         let write = || -> io::Result<()> {
