@@ -78,6 +78,7 @@ impl Cases for Fault {
         let mut n = 0;
         loop {
             let mut run = self.begin(&seeds);
+            run.may_lie = lies(what);
             let disk = run.world.disk.clone();
             let reached = |disk: &reelvault::env::sim::SimDisk| match what {
                 What::Change(_) => disk.operations(),
