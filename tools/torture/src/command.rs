@@ -252,7 +252,8 @@ fn gather(mut workers: Vec<Child>, one_is_enough: bool) -> Result<(Counts, Vec<F
     for worker in &mut workers {
         worker.wait().map_err(|e| format!("waiting for a process: {e}"))?;
     }
-    if ended < all && !(one_is_enough && !broken.is_empty()) {
+    let were_ended = one_is_enough && !broken.is_empty();
+    if ended < all && !were_ended {
         return Err("a process ended before its work".to_owned());
     }
     Ok((counts, broken))
