@@ -1,7 +1,7 @@
 //! Bugs that are planted on purpose, to see whether the campaigns of `tools/torture` find such.
 //!
 //! Each is one line at the place where a tired engineer could have written it. Without the feature `planted-bugs`, which no release
-//! build accepts, [`is`] is a constant and the line is gone.
+//! build accepts, `is` is a constant and the line is gone.
 
 #[cfg(all(feature = "planted-bugs", not(debug_assertions)))]
 compile_error!(
