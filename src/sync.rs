@@ -22,6 +22,14 @@ mod real {
     pub(crate) use crossbeam::channel;
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
+    /// Begins a thread of a scope; unlike `Scope::spawn` it answers an error where the system has none to give.
+    pub(crate) fn spawn_scoped<'scope, T: Send + 'scope>(
+        scope: &'scope thread::Scope<'scope, '_>,
+        work: impl FnOnce() -> T + Send + 'scope,
+    ) -> std::io::Result<thread::ScopedJoinHandle<'scope, T>> {
+        thread::Builder::new().spawn_scoped(scope, work)
+    }
+
     /// Where a scheduler may switch; there is none.
     #[cfg(feature = "sim")]
     #[inline]

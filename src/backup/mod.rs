@@ -62,7 +62,7 @@ fn in_parallel<T: Sync>(
     work: impl Fn(&T) -> crate::Result<()> + Sync,
 ) -> crate::Result<()> {
     use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-    use crate::sync::{Mutex, thread};
+    use crate::sync::{Mutex, spawn_scoped, thread};
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
     let run = || {
         while failed.lock().is_none()
@@ -75,7 +75,10 @@ fn in_parallel<T: Sync>(
     };
     thread::scope(|scope| {
         for _ in 1..threads.min(items.len()) {
-            scope.spawn(run);
+            // Where the system gives no further thread, those that there are do the work.
+            if spawn_scoped(scope, run).is_err() {
+                break;
+            }
         }
         run();
     });

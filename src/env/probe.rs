@@ -6,7 +6,7 @@ use super::place::Place;
 use super::read_exact_at;
 use crate::ids::FileId;
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use crate::sync::thread;
+use crate::sync::{spawn_scoped, thread};
 
 /// How many create one object at once: of a server that lets two of them win, some rounds show it.
 const RACERS: usize = 8;
@@ -44,9 +44,13 @@ fn race<P: Place + ?Sized>(place: &P, name: &str) -> io::Result<u8> {
         Err(e) => Err(e),
     };
     let failed = thread::scope(|scope| {
-        let racers: Vec<_> =
-            (0..RACERS as u8).map(|racer| scope.spawn(move || attempt(racer))).collect();
-        racers.into_iter().find_map(|racer| racer.join().unwrap_or(Ok(())).err())
+        let start = |racer| spawn_scoped(scope, move || attempt(racer));
+        let racers: Vec<_> = (0..RACERS as u8).map(start).collect();
+        let end = |racer: io::Result<thread::ScopedJoinHandle<'_, _>>| match racer {
+            Ok(racer) => racer.join().unwrap_or(Ok(())),
+            Err(no_thread) => Err(no_thread),
+        };
+        racers.into_iter().find_map(|racer| end(racer).err())
     });
     match (won.load(Relaxed), failed) {
         (_, Some(e)) => Err(e),

@@ -10,6 +10,14 @@ pub(crate) use shuttle::thread;
 
 pub(crate) mod channel;
 
+/// Begins a thread of a scope; there is always one to give.
+pub(crate) fn spawn_scoped<'scope, T: Send + 'static>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> std::io::Result<thread::ScopedJoinHandle<'scope, T>> {
+    Ok(scope.spawn(work))
+}
+
 /// Where the scheduler may switch: before something that other threads can see.
 #[cfg(feature = "sim")]
 pub(crate) fn point() {

@@ -45,7 +45,9 @@ impl Writer {
             None => Command::new(program),
             Some(inject) => traced(program, inject),
         };
+        // Where memory ends in the middle of a backtrace, the standard library waits for itself.
         command
+            .env("RUST_BACKTRACE", "0")
             .arg(format!("dir={}", home.dir().display()))
             .arg(format!("repository={}", home.repository_dir().display()))
             .arg(format!("seed={}", campaign.random.any()))
