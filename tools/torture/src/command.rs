@@ -282,7 +282,6 @@ fn work(worker: &Worker) -> bool {
 /// Whether there is time left for another seed.
 fn work_on_seed(worker: &Worker, seed: u64, counts: &mut Counts) -> Result<bool, (u64, Broken)> {
     // Time is looked at between cases alone: what a case does never depends on it.
-    #[allow(clippy::disallowed_methods, reason = "a budget, not a simulation")]
     let begun = begun();
     let campaign = campaign(&worker.campaign).map_err(|e| (0, Broken::new(e)))?;
     if let Some(bug) = &worker.bug {

@@ -293,7 +293,7 @@ impl Corrupted {
         if self.files[corruption.file].what == Part::Object {
             return self.look_at_repository(&world, corruption, counts);
         }
-        self.look_at_store(&world, &spoiled, counts)
+        self.look_at_store(&world, &spoiled, corruption.at, counts)
     }
 
     fn spoiled(&self, corruption: Corruption) -> Vec<u8> {
@@ -361,12 +361,17 @@ impl Corrupted {
         }
     }
 
-    fn look_at_store(&self, world: &World, spoiled: &[usize], counts: &mut Counts) -> Outcome {
+    fn look_at_store(
+        &self,
+        world: &World,
+        spoiled: &[usize],
+        at: usize,
+        counts: &mut Counts,
+    ) -> Outcome {
         let parts = || spoiled.iter().map(|file| self.files[*file].what);
         let written = || world.with_disk(world.disk.kill_image()).open();
         // Half are opened for writing, as the service would after the accident.
-        let first = self.files[spoiled[0]].bytes.len() + spoiled[0];
-        let opened = match first % 2 {
+        let opened = match at % 2 {
             0 => world.open_read_only(Recovery::Strict),
             _ => written(),
         };
