@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::env::{Body, Entry, File, Place};
+use crate::env::{Body, COPIERS, Entry, File, Place};
 use crate::sync::point;
 
 /// What goes wrong with requests, by chance; of 256 each.
@@ -217,8 +217,8 @@ impl Place for SimPlace {
     }
 
     fn copiers(&self) -> usize {
-        // In a simulation one thing happens after the other.
-        1
+        // In a simulation one thing happens after the other, unless a scheduler says which.
+        if cfg!(reelvault_shuttle) { COPIERS } else { 1 }
     }
 
     fn list(&self, folder: &str, entries_max: usize) -> io::Result<Vec<Entry>> {
