@@ -31,6 +31,7 @@ impl FileKind {
     pub(crate) const SNAPSHOT: Self = Self(b"RVLTSNAP");
     pub(crate) const LIST: Self = Self(b"RVLTLIST");
     pub(crate) const MARK: Self = Self(b"RVLTMARK");
+    pub(crate) const MAKING: Self = Self(b"RVLTMAKE");
 
     /// The header of a new file that stays with the first suite.
     pub(crate) fn header(self, id: FileId) -> [u8; FILE_HEADER_BYTES] {

@@ -31,6 +31,7 @@ mod tree;
 mod walk;
 
 use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(crate) use change::Next;
@@ -123,7 +124,25 @@ fn check_mirrors(mirrors: &[Mirror]) -> Result<()> {
 }
 
 impl Keyring {
-    /// Makes the keyring of a new store, and the directories of its mirrors. Its pieces are split at `part_bytes`.
+    /// Makes the directories of mirrors in which there is nothing yet, and makes sure that it stays so: a keyring that was removed must not
+    /// come back with a power cut.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub(crate) fn make_room(env: &Env, mirrors: &[impl Clone + Into<MirrorAt>]) -> Result<()> {
+        let mirrors = at(env, mirrors);
+        check_mirrors(&mirrors)?;
+        for mirror in &mirrors {
+            if mirror.exists()? {
+                return Err(Error::Exists(mirror.path().to_owned()));
+            }
+            mirror.make_dir()?;
+            mirror.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Makes the keyring of a new store, in mirrors for which [room](Self::make_room) was made. Its pieces are split at `part_bytes`.
     ///
     /// # Errors
     /// [`Error::Exists`] if there is anything at the path of a mirror; [`InputError::Option`] if no mirrors are
@@ -133,6 +152,7 @@ impl Keyring {
         mirrors: &[impl Clone + Into<MirrorAt>],
         provider: Arc<dyn KeyProvider>,
         part_bytes: usize,
+        store: StoreId,
     ) -> Result<Self> {
         let mirrors = at(env, mirrors);
         check_mirrors(&mirrors)?;
@@ -142,7 +162,6 @@ impl Keyring {
             }
         }
         let fresh = || Ok::<_, Error>(Key::take(&mut draw(&*env.random)?));
-        let store = StoreId(draw(&*env.random)?);
         let state = State::new(store, fresh()?, fresh()?, part_bytes);
         let writer = Writer::new(mirrors, Sealed::nothing(store), 0);
         let keyring = Self::with(env, provider, false, state, writer);
@@ -221,6 +240,11 @@ impl Keyring {
             epoch: AtomicU64::new(0),
             cache: Cache::new(),
         }
+    }
+
+    /// Where its first mirror is.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.writer.lock().mirrors.first().map(|at| at.path().to_owned()).unwrap_or_default()
     }
 
     pub(crate) fn store_id(&self) -> StoreId {

@@ -13,6 +13,7 @@ mod keyring;
 mod keys;
 mod list;
 mod maintain;
+mod making;
 pub(crate) mod manifest;
 mod options;
 mod reclaim;
@@ -112,7 +113,7 @@ impl std::ops::Deref for Open {
 }
 
 impl Store {
-    /// Makes a store and its keyring, and opens it.
+    /// Makes a store and its keyring, and opens it. An attempt that was killed, or failed, can be made again.
     ///
     /// # Errors
     /// [`Error::Exists`] if there is a store or a keyring already; [`Error::Input`] for options out of range.
@@ -132,8 +133,7 @@ impl Store {
         if env.disk.exists(&dir.join(MANIFEST)).map_err(failed)? {
             return Err(Error::Exists(dir.clone()));
         }
-        let provider = Arc::clone(&options.provider);
-        let keyring = Keyring::create(env, &options.keyring, provider, options.part_bytes)?;
+        let keyring = making::keyring(&options)?;
         let first = Manifest {
             store: keyring.store_id(),
             generation: 0,
@@ -146,6 +146,7 @@ impl Store {
         };
         let cipher = keyring.manifest_cipher();
         let manifest = ManifestFile::create(env.clone(), dir.clone(), cipher, first)?;
+        making::done(env, dir)?;
         Self::start(options, keyring, manifest, Some(lock))
     }
 

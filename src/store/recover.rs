@@ -189,7 +189,7 @@ impl Inner {
             let removed = self.env.disk.remove(&path);
             removed.map_err(|e| Error::io("removing a left-over", &path, e))?;
         }
-        Ok(())
+        super::making::done(&self.env, &self.dir)
     }
 
     /// The files of a folder that are named as this engine names them and that no manifest names. A foreign file is none

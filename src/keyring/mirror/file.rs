@@ -58,6 +58,10 @@ impl FileMirror {
         written.settle()
     }
 
+    pub(super) fn make_dir(&self) -> Result<()> {
+        make_dir(&self.env, parent(&self.path))
+    }
+
     /// Makes the keyring file that stands here durable. What it holds was synced before it was put in its place; that it is there may
     /// be known to nobody but the system, if the process that put it there was killed.
     pub(super) fn sync(&self) -> Result<()> {
@@ -70,7 +74,7 @@ impl FileMirror {
         parts: &'a [NewPart],
         bytes: &'a [u8],
     ) -> Result<Written<'a>> {
-        make_dir(&self.env, parent(&self.path))?;
+        self.make_dir()?;
         let mut written = Written { mirror: self, open: Vec::new(), parts, bytes };
         written.write_parts()?;
         written.write_file(self.beside(), bytes)?;

@@ -103,6 +103,14 @@ impl Mirror {
         either!(self, at => at.replace(bytes))
     }
 
+    /// Makes the directory in which it lies, where there is such a thing.
+    pub(super) fn make_dir(&self) -> Result<()> {
+        match self {
+            Self::File(at) => at.make_dir(),
+            Self::Object(_) => Ok(()),
+        }
+    }
+
     /// Makes the keyring file that stands here durable. What it holds was synced before it was put in its place; that it is there may
     /// be known to nobody but the system, if the process that put it there was killed.
     pub(super) fn sync(&self) -> Result<()> {

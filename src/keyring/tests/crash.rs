@@ -68,7 +68,7 @@ impl World {
         let world = Self { disk, clock, loot: Arc::default(), part_bytes };
         world.watch();
         let key = Arc::new(KeyFile::create(&env, KEY).unwrap());
-        let keyring = Keyring::create(&env, &mirrors(), key, part_bytes).unwrap();
+        let keyring = Keyring::create(&env, &mirrors(), key, part_bytes, any_store(&env)).unwrap();
         let (sites, erased) = if part_bytes == IN_ONE { (0, 0) } else { (30, 12) };
         let fill = |next: &mut Next<'_>| {
             let shop = next.add_site(id("shop"), 30, 5)?;
@@ -314,7 +314,7 @@ fn a_crash_while_a_keyring_is_made_leaves_one_or_none() {
         let world = World { disk, clock, loot: Arc::default(), part_bytes: IN_ONE };
         let key = Arc::new(KeyFile::create(&env, KEY).unwrap());
         world.disk.crash_at(world.disk.operations() + at);
-        let made = Keyring::create(&env, &mirrors(), key, IN_ONE);
+        let made = Keyring::create(&env, &mirrors(), key, IN_ONE, any_store(&env));
         for survival in [Survival::Nothing, Survival::Everything, Survival::Random(at)] {
             let after = world.crash(survival);
             match after.open(2, false) {
@@ -323,7 +323,8 @@ fn a_crash_while_a_keyring_is_made_leaves_one_or_none() {
                     assert!(made.is_err() && matches!(e, Error::Io { .. }), "{e}");
                     let env = after.disk.env(&after.clock, 3);
                     let key = Arc::new(KeyFile::open(&env, KEY).unwrap());
-                    Keyring::create(&env, &mirrors(), key, IN_ONE).unwrap();
+                    let store = any_store(&env);
+                    Keyring::create(&env, &mirrors(), key, IN_ONE, store).unwrap();
                 }
             }
         }

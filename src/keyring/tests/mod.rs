@@ -43,7 +43,11 @@ impl Drop for Dir {
 }
 
 fn create(env: &Env, at: &[PathBuf], provider: Arc<dyn KeyProvider>) -> Result<Keyring> {
-    Keyring::create(env, at, provider, PART_BYTES)
+    Keyring::create(env, at, provider, PART_BYTES, any_store(env))
+}
+
+fn any_store(env: &Env) -> StoreId {
+    StoreId(draw(&*env.random).unwrap())
 }
 
 fn open(

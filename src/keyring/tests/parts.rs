@@ -29,7 +29,8 @@ fn counting(setup: &Setup) -> (Env, Arc<Counted>) {
 
 /// A keyring of one site with some sessions erased, of others, and small parts.
 fn large(setup: &Setup, env: &Env, sites: u32, erased: u64) -> Keyring {
-    let keyring = Keyring::create(env, &setup.mirrors, setup.provider(), SMALL).unwrap();
+    let keyring =
+        Keyring::create(env, &setup.mirrors, setup.provider(), SMALL, any_store(env)).unwrap();
     fill(&keyring, sites, erased);
     keyring
 }
@@ -358,7 +359,9 @@ fn an_older_keyring_does_not_take_the_place_of_one_that_lost_a_part() {
     let setup = Setup::new();
     let light = crate::keyring::passphrase::LIGHT;
     let provider = Arc::new(Passphrase::with_cost(&setup.env, "secret", light).unwrap());
-    let keyring = Keyring::create(&setup.env, &setup.mirrors, provider.clone(), SMALL).unwrap();
+    let store = any_store(&setup.env);
+    let keyring =
+        Keyring::create(&setup.env, &setup.mirrors, provider.clone(), SMALL, store).unwrap();
     let old = setup.bytes(0);
     fill(&keyring, 60, 20);
     setup.put(1, &old);

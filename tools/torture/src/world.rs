@@ -57,6 +57,13 @@ impl Seeds {
 impl World {
     /// A machine with nothing on it but a key.
     pub(crate) fn new(seeds: &Seeds) -> Result<Self> {
+        let world = Self::bare(seeds)?;
+        KeyFile::create(&world.env(), KEY)?;
+        Ok(world)
+    }
+
+    /// A machine with nothing on it but a directory for keys.
+    pub(crate) fn bare(seeds: &Seeds) -> Result<Self> {
         let bucket = SimPlace::new(START_MS, seeds.next());
         let (disk, clock) = (SimDisk::new(), SimClock::new(START_MS));
         let world = Self { disk, clock, bucket, seeds: seeds.clone() };
@@ -65,7 +72,6 @@ impl World {
         env.disk.create_dir(dir).and_then(|()| env.disk.sync_dir(Path::new("/"))).map_err(
             |cause| reelvault::Error::Io { doing: "making a directory", path: dir.into(), cause },
         )?;
-        KeyFile::create(&env, KEY)?;
         Ok(world)
     }
 

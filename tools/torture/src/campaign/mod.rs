@@ -7,6 +7,7 @@ mod corruption;
 mod crash;
 mod fault;
 mod life;
+mod making;
 mod recovery;
 mod units;
 
@@ -39,7 +40,14 @@ pub(crate) trait Cases {
 }
 
 /// All of them.
-pub(crate) const ALL: [Campaign; 6] = [
+pub(crate) const ALL: [Campaign; 7] = [
+    Campaign {
+        name: "making",
+        about: "a crash at, and a fault in, each operation of making a store, and of making it again",
+        short: 6,
+        at_least: &[("crash points", 2_000), ("faults", 1_000)],
+        begin: |seed| Ok(Box::new(making::Making::new(seed))),
+    },
     Campaign {
         name: "calls",
         about: "a crash at every operation of every workload of up to three calls",
