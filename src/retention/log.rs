@@ -2,6 +2,9 @@
 //!
 //! The keyring holds the number and the digest of the last statement, and that statement itself: so the end of
 //! the log cannot be cut off unseen, and a crash between the keyring and the log loses nothing.
+//!
+//! A process appends to what it has written itself. Before that, and after a sync that failed, it writes the log anew: what stands there may
+//! be in the system's memory alone, and some file systems (ext4) tell of such a block once, and of later syncs that they succeeded.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +23,7 @@ use crate::sync::Mutex;
 
 /// The file's name in the store.
 pub(crate) const LOG: &str = "deletions";
-/// The file that becomes the log when it is begun.
+/// The file that becomes the log when it is written anew.
 const LOG_NEW: &str = "deletions.new";
 /// Largest record in bytes: one that names as many sessions as a statement may, and its receipts. Nothing larger is
 /// allocated on the word of the file.
@@ -30,27 +33,20 @@ const RECORD_BYTES_MAX: usize = 4 << 20;
 pub(crate) struct DeletionLog {
     env: Env,
     dir: PathBuf,
-    /// Held by whoever appends.
-    known: Mutex<Known>,
-}
-
-/// What a process knows of the end of the log.
-#[derive(Default)]
-struct Known {
-    /// Where the next record goes, if this process wrote the last one.
-    tail: Option<Tail>,
-    /// Where a record stands that a failed sync may have left in the system's memory alone, where it looks like any other.
-    unsure_from: Option<u64>,
+    /// Held by whoever appends: where the next record goes, if this process wrote the last one.
+    tail: Mutex<Option<Tail>>,
 }
 
 /// Where a record goes.
-#[derive(Default)]
-struct End {
-    tail: Option<Tail>,
-    /// What stands before it, and may not be durable: it is written once more.
-    again: Vec<u8>,
-    /// The file is no log.
-    is_foreign: bool,
+enum End {
+    /// Into a new log: there is none.
+    Nothing,
+    /// Into a new log: the file is none.
+    Foreign,
+    /// Into a new file of the same id, behind these bytes of the old one.
+    Anew(FileId, Vec<u8>),
+    /// Where it stands.
+    Behind(Arc<dyn File>, Tail),
 }
 
 #[derive(Clone, Copy)]
@@ -82,11 +78,21 @@ impl Logged {
     fn ends_before(&self, next: &Certificate) -> bool {
         follows(self.certificates.last(), next, 0).is_ok()
     }
+
+    /// Whether its last statement is this.
+    fn ends_with(&self, this: &Certificate) -> bool {
+        self.certificates.last().is_some_and(|last| last.digest == this.digest)
+    }
+
+    /// Whether all statements before this are there, and perhaps this.
+    fn is_whole_before(&self, next: &Certificate) -> bool {
+        self.damage.is_empty() && (self.ends_with(next) || self.ends_before(next))
+    }
 }
 
 impl DeletionLog {
     pub(crate) fn new(env: Env, dir: &Path) -> Self {
-        Self { env, dir: dir.to_owned(), known: Mutex::default() }
+        Self { env, dir: dir.to_owned(), tail: Mutex::default() }
     }
 
     fn path(&self) -> PathBuf {
@@ -154,59 +160,65 @@ impl DeletionLog {
 
     /// Appends a certificate behind the last whole record, and makes it durable.
     pub(crate) fn append(&self, certificate: &Certificate, cipher: &Cipher) -> Result<()> {
-        let mut known = self.known.lock();
-        let failed = |e| Error::io("writing the log of deletions", self.path(), e);
-        let file = self.open(Mode::Write)?;
-        let end = match (&file, known.tail) {
-            (None, _) => End::default(),
-            (Some(_), Some(tail)) => End { tail: Some(tail), ..End::default() },
-            (Some(file), None) => self.find_end(&**file, certificate, cipher, known.unsure_from)?,
-        };
-        if end.is_foreign {
-            // It cannot be gone on with, and is not lost for that: it stays beside the new one.
-            let id = FileId(crate::keyring::draw(&*self.env.random)?);
-            let aside = self.dir.join(format!("{LOG}.{id}"));
-            self.env.disk.rename(&self.path(), &aside).map_err(failed)?;
-        }
-        let (id, at) = match end.tail {
-            Some(tail) => (tail.id, tail.end),
-            None => (FileId(crate::keyring::draw(&*self.env.random)?), 0),
-        };
-        let mut bytes = if at == 0 { FileKind::DELETIONS.header(id).to_vec() } else { Vec::new() };
-        let from = bytes.len();
-        let offset = at + from as u64;
-        let nonce = crate::keyring::draw::<NONCE_BYTES>(&*self.env.random)?;
-        bytes.resize(from + UNIT_HEADER_BYTES, 0);
-        certificate.encode(&mut bytes);
-        let context: &[&[u8]] = &[&id.0, &offset.to_le_bytes()];
-        UnitKind::CERTIFICATE.seal(Codec::Stored, cipher, &nonce, context, &mut bytes, from);
-        let write = || -> io::Result<()> {
-            let Some(file) = file.filter(|_| at > 0) else { return self.begin(&bytes) };
-            if file.len()? > at {
-                // A torn record: nothing of it may stand behind this one.
-                file.set_len(at)?;
-            }
-            if !end.again.is_empty() {
-                file.write_at(&end.again, at - end.again.len() as u64)?;
-            }
-            file.write_at(&bytes, at)?;
-            file.sync()
-        };
+        let mut known = self.tail.lock();
         // After a failure it is not known what stands there: the next one looks again.
-        let unsure_from = known.unsure_from.map_or(at, |from| from.min(at));
-        *known = Known { tail: None, unsure_from: Some(unsure_from) };
-        write().map_err(failed)?;
-        let tail = Some(Tail { id, end: at + bytes.len() as u64 });
-        *known = Known { tail, unsure_from: None };
+        let tail = known.take();
+        let end = match (self.open(Mode::Write)?, tail) {
+            (Some(file), Some(tail)) => End::Behind(file, tail),
+            (Some(file), None) => self.find_end(file, certificate, cipher)?,
+            (None, _) => End::Nothing,
+        };
+        let (id, at) = match &end {
+            End::Behind(_, tail) => (tail.id, tail.end),
+            End::Anew(id, kept) => (*id, kept.len() as u64),
+            End::Nothing | End::Foreign => {
+                (FileId(crate::keyring::draw(&*self.env.random)?), FILE_HEADER_BYTES as u64)
+            }
+        };
+        let record = self.seal(certificate, cipher, id, at)?;
+        let written = match end {
+            End::Behind(file, _) => write_behind(&*file, at, &record),
+            End::Anew(_, kept) => self.write_anew(&[&kept, &record]),
+            End::Nothing => self.write_anew(&[&FileKind::DELETIONS.header(id), &record]),
+            End::Foreign => {
+                // It cannot be gone on with, and is not lost for that: it stays beside the new one.
+                let aside = self.dir.join(format!("{LOG}.{id}"));
+                let moved = self.env.disk.rename(&self.path(), &aside);
+                moved.and_then(|()| self.write_anew(&[&FileKind::DELETIONS.header(id), &record]))
+            }
+        };
+        written.map_err(|e| Error::io("writing the log of deletions", self.path(), e))?;
+        *known = Some(Tail { id, end: at + record.len() as u64 });
         Ok(())
     }
 
-    /// Makes the log with its first record: whole, or not at all.
-    fn begin(&self, bytes: &[u8]) -> io::Result<()> {
+    fn seal(
+        &self,
+        certificate: &Certificate,
+        cipher: &Cipher,
+        id: FileId,
+        offset: u64,
+    ) -> Result<Vec<u8>> {
+        let nonce = crate::keyring::draw::<NONCE_BYTES>(&*self.env.random)?;
+        let mut record = vec![0; UNIT_HEADER_BYTES];
+        certificate.encode(&mut record);
+        let context: &[&[u8]] = &[&id.0, &offset.to_le_bytes()];
+        UnitKind::CERTIFICATE.seal(Codec::Stored, cipher, &nonce, context, &mut record, 0);
+        Ok(record)
+    }
+
+    /// Puts a log of these parts in the place of the one there is: whole, or not at all.
+    fn write_anew(&self, parts: &[&[u8]]) -> io::Result<()> {
         let new = self.dir.join(LOG_NEW);
-        let file = self.env.disk.open(&new, Mode::Replace)?;
-        file.write_at(bytes, 0)?;
-        file.sync()?;
+        let write = || -> io::Result<()> {
+            let file = self.env.disk.open(&new, Mode::Replace)?;
+            file.write_at(&parts.concat(), 0)?;
+            file.sync()
+        };
+        write().inspect_err(|_| {
+            // A full disk needs the room.
+            let _ = self.env.disk.remove(&new);
+        })?;
         self.env.disk.rename(&new, &self.path())?;
         self.env.disk.sync_dir(&self.dir)
     }
@@ -214,35 +226,44 @@ impl DeletionLog {
     /// Finds where a certificate goes, in a log that this process has not just written.
     fn find_end(
         &self,
-        file: &dyn File,
+        file: Arc<dyn File>,
         certificate: &Certificate,
         cipher: &Cipher,
-        unsure_from: Option<u64>,
     ) -> Result<End> {
-        let mut logged = self.read_from(file, cipher)?;
-        if !logged.ends_before(certificate) {
+        let mut logged = self.read_from(&*file, cipher)?;
+        if !logged.is_whole_before(certificate) {
             // What is not read is cut off, so a read that went wrong on its way must not decide.
-            logged = self.read_from(file, cipher)?;
+            logged = self.read_from(&*file, cipher)?;
         }
         let Some(mut tail) = logged.tail else {
-            return Ok(End { is_foreign: !logged.damage.is_empty(), ..End::default() });
+            return Ok(if logged.damage.is_empty() { End::Nothing } else { End::Foreign });
         };
-        let last = logged.certificates.last();
-        if last.is_some_and(|last| last.digest == certificate.digest) {
+        if logged.ends_with(certificate) {
             // By an attempt whose sync failed: it is written once more, in its place.
             tail.end = logged.last_from.unwrap_or(tail.end);
-        } else if !logged.ends_before(certificate) {
-            // Not a torn record, but one that was acknowledged and can't be read: it stays, and is told as damage.
+        }
+        if logged.is_whole_before(certificate) {
+            logged.sealed.truncate(tail.end as usize);
+            return Ok(End::Anew(tail.id, logged.sealed));
+        }
+        // What is damaged stays as it is. If there seems to be no record before this one, that is not for a crash that tore it: it
+        // was acknowledged and can't be read. It stays too, and is told as damage.
+        if !logged.ends_with(certificate) && !logged.ends_before(certificate) {
             let failed = |e| Error::io("reading the log of deletions", self.path(), e);
             tail.end = file.len().map_err(failed)?;
-            return Ok(End { tail: Some(tail), ..End::default() });
         }
-        // The process before may have been killed between writing the last record and syncing it, or the sync has failed.
-        let from = [logged.last_from, unsure_from].into_iter().flatten().min();
-        let again = from.and_then(|from| logged.sealed.get(from as usize..tail.end as usize));
-        let again = again.unwrap_or_default().to_vec();
-        Ok(End { tail: Some(tail), again, is_foreign: false })
+        Ok(End::Behind(file, tail))
     }
+}
+
+/// Writes a record behind others.
+fn write_behind(file: &dyn File, at: u64, record: &[u8]) -> io::Result<()> {
+    if file.len()? > at {
+        // A torn record: nothing of it may stand behind this one.
+        file.set_len(at)?;
+    }
+    file.write_at(record, at)?;
+    file.sync()
 }
 
 /// The record at the beginning of `bytes`, which stand at `offset`, and its length.
