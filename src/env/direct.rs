@@ -1,7 +1,8 @@
-//! Writing past the system's cache: for what is written once, in large pieces, and not read soon.
+//! Writing and reading past the system's cache: for what is written once, in large pieces, and not read soon, and for what must be seen as it
+//! stands on the medium.
 //!
 //! A copy of many gigabytes would push out of memory what a recording service has there, and pays for pages that nobody reads.
-//! `O_DIRECT` (open(2)) takes only what is aligned, and not every file system has it; what it does not take is written as usual.
+//! `O_DIRECT` (open(2)) takes only what is aligned, and not every file system has it; what it does not take goes the usual way.
 
 use std::fs::File as SystemFile;
 use std::io;
@@ -12,9 +13,9 @@ use super::real::read_up_to;
 use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// What addresses, offsets and lengths are multiples of: the largest logical block of disks in use.
-const ALIGNMENT: usize = 4 << 10;
+pub(crate) const ALIGNMENT: usize = 4 << 10;
 
-/// Bytes that can be written past the cache.
+/// Bytes that can be written and read past the cache.
 pub(crate) struct Aligned {
     bytes: Vec<u8>,
     from: usize,
@@ -31,6 +32,12 @@ impl Aligned {
     }
 }
 
+impl zeroize::Zeroize for Aligned {
+    fn zeroize(&mut self) {
+        self.bytes.zeroize();
+    }
+}
+
 impl std::ops::Deref for Aligned {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
@@ -44,7 +51,7 @@ impl std::ops::DerefMut for Aligned {
     }
 }
 
-/// A file with a second descriptor that writes past the cache.
+/// A file with a second descriptor that goes past the cache.
 pub(super) struct DirectFile {
     file: SystemFile,
     direct: SystemFile,
@@ -56,12 +63,17 @@ impl DirectFile {
         Self { file, direct, refused: AtomicBool::new(false) }
     }
 
-    /// Writes what can be written past the cache; how many bytes that was.
-    fn write_direct(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+    /// How many bytes of this buffer can go past the cache.
+    fn direct_bytes(&self, buf: &[u8], offset: u64) -> usize {
         let aligned = buf.as_ptr().align_offset(ALIGNMENT) == 0
             && offset.is_multiple_of(ALIGNMENT as u64)
             && !self.refused.load(Relaxed);
-        let whole = if aligned { buf.len() / ALIGNMENT * ALIGNMENT } else { 0 };
+        if aligned { buf.len() / ALIGNMENT * ALIGNMENT } else { 0 }
+    }
+
+    /// Writes what can be written past the cache; how many bytes that was.
+    fn write_direct(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        let whole = self.direct_bytes(buf, offset);
         if whole == 0 {
             return Ok(0);
         }
@@ -78,6 +90,18 @@ impl DirectFile {
 
 impl File for DirectFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.direct_bytes(buf, offset) == buf.len() {
+            match self.direct.read_at(buf, offset) {
+                // A short read is the end of the file, or goes on where nothing is aligned.
+                Ok(n) if n < buf.len() => {
+                    return Ok(n + read_up_to(&self.file, &mut buf[n..], offset + n as u64)?);
+                }
+                Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
+                    self.refused.store(true, Relaxed);
+                }
+                read => return read,
+            }
+        }
         read_up_to(&self.file, buf, offset)
     }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
@@ -123,6 +147,13 @@ mod tests {
         let expected = [&buf[..], &buf[..], &buf[7..]].concat();
         assert_eq!(file.len().unwrap(), expected.len() as u64);
         assert_eq!(std::fs::read(&path).unwrap(), expected);
+        let reader = RealDisk.open_direct(&path, Mode::Read).unwrap();
+        let mut back = Aligned::new(expected.len().next_multiple_of(ALIGNMENT));
+        assert_eq!(reader.read_at(&mut back, 0).unwrap(), expected.len());
+        assert_eq!(back[..expected.len()], expected);
+        assert_eq!(reader.read_at(&mut back[..7], 3).unwrap(), 7);
+        assert_eq!(back[..7], expected[3..10]);
+        assert!(reader.write_at(&[0], 0).is_err());
         assert!(RealDisk.open_direct(&path, Mode::Create).is_err());
         let again = RealDisk.open_direct(&path, Mode::Replace).unwrap();
         assert_eq!(again.len().unwrap(), 0);

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use count::{Counted, Counts};
-pub(crate) use direct::Aligned;
+pub(crate) use direct::{ALIGNMENT, Aligned};
 pub use map::Mapping;
 pub use place::{Body, Place};
 pub(crate) use place::{Bytes, COPIERS};
@@ -79,7 +79,8 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// The system's.
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>>;
-    /// Opens a file that is written once, in large pieces, and not read soon: past the system's cache, where there is such a way.
+    /// Opens a file past the system's cache, where there is such a way: to write once, in large pieces, what is not read soon, or to read what
+    /// stands on the medium.
     ///
     /// # Errors
     /// The system's.

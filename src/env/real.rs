@@ -57,7 +57,8 @@ impl Disk for RealDisk {
     fn open_direct(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
         let file = open(path, mode)?;
         let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
-        match OpenOptions::new().write(true).custom_flags(flags).open(path) {
+        let writes = mode != Mode::Read;
+        match OpenOptions::new().read(true).write(writes).custom_flags(flags).open(path) {
             Ok(direct) => Ok(Arc::new(DirectFile::new(file, direct))),
             // A file system without it.
             Err(_) => Ok(Arc::new(RealFile(file))),

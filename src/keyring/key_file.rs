@@ -16,7 +16,7 @@ use super::provider::{LOCAL_WRAP_BYTES, unwrap_locally, wrap_locally};
 use super::slots::{FIRST_LINE, KEY_FILE_BYTES_MAX, Slots, destroyed_line, live_line, offset};
 use super::{DataKey, Destruction, KeyProvider, ProviderKind, draw, refuse};
 use crate::crypto::Key;
-use crate::env::{Env, File, Locking, Mode, read_exact_at};
+use crate::env::{ALIGNMENT, Aligned, Env, File, Locking, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
 use crate::ids::StoreId;
 use crate::sync::{Mutex, thread};
@@ -58,13 +58,17 @@ impl KeyFile {
         let path = path.as_ref();
         make_dir(env, parent(path))?;
         let failed = |e| Error::io("make the key file", path, e);
+        let here = Self::at(env, path);
         let file = match env.disk.open(path, Mode::Create) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let _lock = here.lock()?;
                 let there = env.disk.open(path, Mode::Read).and_then(|file| is_unfinished(&*file));
                 if !there.map_err(failed)? {
                     return Err(Error::Exists(path.to_owned()));
                 }
-                env.disk.open(path, Mode::Write).map_err(failed)?
+                // Not gone on with: of blocks that could not be written once, later syncs tell nothing.
+                env.disk.remove(path).map_err(failed)?;
+                env.disk.open(path, Mode::Create).map_err(failed)?
             }
             file => file.map_err(failed)?,
         };
@@ -74,7 +78,7 @@ impl KeyFile {
             let _ = env.disk.remove(path);
             return Err(Error::io("write the key file", path, e));
         }
-        Ok(Self::at(env, path))
+        Ok(here)
     }
 
     /// Names a key file, and reads it once to see that it is one.
@@ -114,9 +118,11 @@ impl KeyFile {
             let damage = Damage::Malformed("size of the key file");
             return Err(Error::corrupt(&self.name(), 0, damage));
         }
-        let mut text = Zeroizing::new(vec![0; len]);
-        read_exact_at(file, &mut text, 0).map_err(failed)?;
-        Slots::parse(&self.name(), &text)
+        let mut text = Zeroizing::new(Aligned::new(len.next_multiple_of(ALIGNMENT)));
+        match file.read_at(&mut text, 0).map_err(&failed)? {
+            read if read == len => Slots::parse(&self.name(), &text[..len]),
+            _ => Err(failed(io::ErrorKind::UnexpectedEof.into())),
+        }
     }
 
     /// Reads the file and changes it, with every other change shut out.
@@ -147,11 +153,13 @@ impl KeyFile {
         Err(failed(io::ErrorKind::WouldBlock.into()))
     }
 
-    /// Writes slots, makes them durable and reads the file again.
+    /// Writes slots, makes them durable and reads the file again, past the system's cache: of a block that could not be written
+    /// once, some file systems (ext4) say later that it was, and the cache shows it whole until the next start.
     fn write(&self, file: &dyn File, slots: &[usize], line: &[u8]) -> Result<Slots> {
         let written = slots.iter().try_for_each(|slot| file.write_at(line, offset(*slot)));
         written.and_then(|()| file.sync()).map_err(self.failed("write the key file"))?;
-        self.read(file)
+        let medium = self.env.disk.open_direct(&self.path, Mode::Read);
+        self.read(&*medium.map_err(self.failed("read the key file"))?)
     }
 }
 
