@@ -9,24 +9,30 @@ use serde::Deserialize;
 use crate::{BenchError, Result};
 
 /// One chunk, parsed once.
-pub(crate) struct Recorded {
-    pub(crate) events: Vec<u8>,
+pub struct Recorded {
+    /// Its NDJSON.
+    pub events: Vec<u8>,
     first_ms: u64,
     last_ms: u64,
     snapshots: Vec<Snapshot>,
 }
 
 /// One recorded session.
-pub(crate) struct RecordedSession {
-    pub(crate) site: usize,
-    pub(crate) canvas: bool,
-    pub(crate) chunks: Vec<Recorded>,
+pub struct RecordedSession {
+    /// The site's place among all.
+    pub site: usize,
+    /// Whether it records a canvas, which packs badly.
+    pub canvas: bool,
+    /// Its chunks, in order.
+    pub chunks: Vec<Recorded>,
 }
 
 /// All recorded sessions.
-pub(crate) struct Corpus {
-    pub(crate) sites: Vec<String>,
-    pub(crate) sessions: Vec<RecordedSession>,
+pub struct Corpus {
+    /// The ids of its sites.
+    pub sites: Vec<String>,
+    /// Its sessions.
+    pub sessions: Vec<RecordedSession>,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +48,11 @@ struct Entry {
 }
 
 impl Corpus {
-    pub(crate) fn load(dir: &Path) -> Result<Self> {
+    /// Reads it from its folder.
+    ///
+    /// # Errors
+    /// [`BenchError::Corpus`] if the folder holds something else, and errors of the system.
+    pub fn load(dir: &Path) -> Result<Self> {
         let index = read(&dir.join("corpus.json"))?;
         let index: Index = serde_json::from_slice(&index).map_err(|_| BenchError::Corpus)?;
         let mut sites: Vec<String> = Vec::new();
@@ -59,7 +69,9 @@ impl Corpus {
         Ok(Self { sites, sessions })
     }
 
-    pub(crate) fn raw_bytes(&self) -> u64 {
+    /// Bytes of all its NDJSON.
+    #[must_use]
+    pub fn raw_bytes(&self) -> u64 {
         self.sessions.iter().map(RecordedSession::raw_bytes).sum()
     }
 }
@@ -93,10 +105,30 @@ impl Recorded {
         let (first_ms, last_ms, snapshots) = (chunk.first_ms, chunk.last_ms, chunk.snapshots);
         Ok(Self { events, first_ms, last_ms, snapshots })
     }
+
+    /// Time of its first event as it was recorded, Unix milliseconds.
+    #[must_use]
+    pub fn first_ms(&self) -> u64 {
+        self.first_ms
+    }
+
+    /// Time of its last event as it was recorded, Unix milliseconds.
+    #[must_use]
+    pub fn last_ms(&self) -> u64 {
+        self.last_ms
+    }
+
+    /// Its full snapshots, with the times at which they were recorded.
+    #[must_use]
+    pub fn snapshots(&self) -> &[Snapshot] {
+        &self.snapshots
+    }
 }
 
 impl RecordedSession {
-    pub(crate) fn raw_bytes(&self) -> u64 {
+    /// Bytes of its NDJSON.
+    #[must_use]
+    pub fn raw_bytes(&self) -> u64 {
         self.chunks.iter().map(|c| c.events.len() as u64).sum()
     }
 

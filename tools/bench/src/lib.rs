@@ -5,11 +5,11 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures the real machine")]
 
 mod backup;
-mod corpus;
+pub mod corpus;
 mod delete;
 mod ingest;
-mod limit;
-mod machine;
+pub mod limit;
+pub mod machine;
 mod memory;
 mod open;
 mod read;

@@ -77,7 +77,10 @@ const TARGET_BYTES: u64 = 64 << 20;
 
 /// The same chunks compressed, sealed, written and synced in groups of `group` by a bare loop on `threads` threads and
 /// `files` files. Returns seconds.
-pub(crate) fn ingest(
+///
+/// # Errors
+/// Errors of the system.
+pub fn ingest(
     dir: &Path,
     work: &[(usize, &[u8])],
     threads: usize,

@@ -2,7 +2,9 @@
 
 use std::fs::read_to_string;
 
-pub(crate) fn describe() -> String {
+/// Processor, cores and kernel.
+#[must_use]
+pub fn describe() -> String {
     let cpu = read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()
@@ -13,8 +15,9 @@ pub(crate) fn describe() -> String {
     format!("{model}, {cores} cores, Linux {}", kernel.trim())
 }
 
-/// A line of `/proc/self/status` in KiB.
-pub(crate) fn status_kib(field: &str) -> u64 {
+/// A line of `/proc/self/status` in KiB; 0 if there is none.
+#[must_use]
+pub fn status_kib(field: &str) -> u64 {
     status_kib_of(std::process::id(), field)
 }
 
