@@ -38,8 +38,9 @@ const LOCK_WAIT: Duration = Duration::from_millis(10);
 pub struct KeyFile {
     env: Env,
     path: PathBuf,
-    /// Changes are made one at a time; the lock beside the file keeps other processes out.
-    changing: Mutex<()>,
+    /// Changes are made one at a time; the lock beside the file keeps other processes out. Whether the file, as this process found it,
+    /// is known to be durable.
+    changing: Mutex<bool>,
 }
 
 impl fmt::Debug for KeyFile {
@@ -93,7 +94,7 @@ impl KeyFile {
     }
 
     fn at(env: &Env, path: &Path) -> Self {
-        Self { env: env.clone(), path: path.to_owned(), changing: Mutex::new(()) }
+        Self { env: env.clone(), path: path.to_owned(), changing: Mutex::new(false) }
     }
 
     fn name(&self) -> String {
@@ -127,12 +128,18 @@ impl KeyFile {
 
     /// Reads the file and changes it, with every other change shut out.
     fn change<T>(&self, change: impl FnOnce(&dyn File, Slots) -> Result<T>) -> Result<T> {
-        let _changing = self.changing.lock();
+        let mut is_durable = self.changing.lock();
         let _lock = self.lock()?;
         refuse_shared(&self.path)?;
         let failed = self.failed("open the key file");
         let file = self.env.disk.open(&self.path, Mode::Write).map_err(failed)?;
         let slots = self.read(&*file)?;
+        if !*is_durable {
+            // Whoever made it, or changed it last, may have been killed before that was durable.
+            let synced = file.sync().and_then(|()| self.env.disk.sync_dir(parent(&self.path)));
+            synced.map_err(self.failed("sync the key file"))?;
+            *is_durable = true;
+        }
         change(&*file, slots)
     }
 

@@ -124,6 +124,31 @@ fn check_mirrors(mirrors: &[Mirror]) -> Result<()> {
 }
 
 impl Keyring {
+    /// The generation in which a keyring is made; every change is another one.
+    pub(crate) const FIRST_GENERATION: u64 = 1;
+
+    /// Removes what is left of a keyring of this store that has never had a site.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if a mirror holds anything else, and then nothing is removed.
+    pub(crate) fn discard(
+        env: &Env,
+        mirrors: &[impl Clone + Into<MirrorAt>],
+        store: StoreId,
+    ) -> Result<()> {
+        let mirrors = at(env, mirrors);
+        for mirror in &mirrors {
+            let copy = mirrors::read_copy(mirror)?.map(|copy| copy.sealed());
+            let is_unused =
+                |copy: &Sealed| copy.store == store && copy.generation == Self::FIRST_GENERATION;
+            if !copy.as_ref().is_none_or(is_unused) {
+                return Err(Error::Exists(mirror.path().to_owned()));
+            }
+        }
+        mirrors.iter().for_each(Mirror::remove);
+        Ok(())
+    }
+
     /// Makes the directories of mirrors in which there is nothing yet, and makes sure that it stays so: a keyring that was removed must not
     /// come back with a power cut.
     ///

@@ -76,7 +76,7 @@ impl State {
     ) -> Self {
         Self {
             store_id,
-            generation: 1,
+            generation: super::Keyring::FIRST_GENERATION,
             suite: Suite::Aes256Gcm as u8,
             store_key,
             time: Tree::new(TIME_DEPTH, time_root),

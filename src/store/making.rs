@@ -18,8 +18,6 @@ use crate::keyring::{Keyring, draw};
 
 /// The note's name in the store.
 const MAKING: &str = "making";
-/// The generation in which a keyring is made; every change is another one.
-const FIRST_GENERATION: u64 = 1;
 
 /// The keyring of a new store: made now, or by an attempt that did not get further. The store's directory must be there, and locked.
 pub(super) fn keyring(options: &Options) -> Result<Keyring> {
@@ -64,9 +62,13 @@ fn take_over(options: &Options, store: StoreId) -> Result<Option<Keyring>> {
     // Looked at first: opening to write mends mirrors and destroys keys, and it may be another store's.
     let found = match open(true) {
         Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // That attempt failed, destroyed its key and removed the keyring, and a power cut brought it back.
+        Err(Error::MissingKeyVersion(_)) => {
+            return Keyring::discard(&options.env, &options.keyring, store).map(|()| None);
+        }
         found => found?,
     };
-    if found.store_id() != store || found.generation() != FIRST_GENERATION {
+    if found.store_id() != store || found.generation() != Keyring::FIRST_GENERATION {
         return Err(Error::Exists(found.path()));
     }
     open(false).map(Some)

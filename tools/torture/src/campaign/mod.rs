@@ -44,7 +44,7 @@ pub(crate) const ALL: [Campaign; 7] = [
     Campaign {
         name: "making",
         about: "a crash at, and a fault in, each operation of making a store, and of making it again",
-        short: 6,
+        short: 12,
         at_least: &[("crash points", 2_000), ("faults", 1_000)],
         begin: |seed| Ok(Box::new(making::Making::new(seed))),
     },
