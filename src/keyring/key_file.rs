@@ -62,9 +62,16 @@ impl KeyFile {
         let here = Self::at(env, path);
         let file = match env.disk.open(path, Mode::Create) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let is_begun = || {
+                    let there = env.disk.open(path, Mode::Read);
+                    there.and_then(|file| is_unfinished(&*file)).map_err(failed)
+                };
+                if !is_begun()? {
+                    return Err(Error::Exists(path.to_owned()));
+                }
+                // Another process may be making it, or have made it since and keep keys in it.
                 let _lock = here.lock()?;
-                let there = env.disk.open(path, Mode::Read).and_then(|file| is_unfinished(&*file));
-                if !there.map_err(failed)? {
+                if !is_begun()? {
                     return Err(Error::Exists(path.to_owned()));
                 }
                 // Not gone on with: of blocks that could not be written once, later syncs tell nothing.

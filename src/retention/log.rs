@@ -18,6 +18,7 @@ use crate::format::header::{
     Codec, FILE_HEADER_BYTES, FileKind, UNIT_HEADER_BYTES, Unit, UnitKind, parse_header,
 };
 use crate::ids::FileId;
+use crate::keyring::LogHead;
 use crate::limits::STATE_BYTES_MAX;
 use crate::sync::Mutex;
 
@@ -82,6 +83,13 @@ impl Logged {
     /// Whether its last statement is this.
     fn ends_with(&self, this: &Certificate) -> bool {
         self.certificates.last().is_some_and(|last| last.digest == this.digest)
+    }
+
+    /// Whether all statements are there, up to the last one.
+    fn ends_at(&self, head: &LogHead) -> bool {
+        let last =
+            self.certificates.last().map_or((0, [0; 32]), |c| (c.statement.number, c.digest));
+        self.damage.is_empty() && last == (head.count, head.digest)
     }
 
     /// Whether all statements before this are there, and perhaps this.
@@ -156,6 +164,33 @@ impl DeletionLog {
         logged.tail = Some(Tail { id, end: at as u64 });
         logged.sealed = bytes;
         Ok(logged)
+    }
+
+    /// Makes durable what stands in the log up to `head`, before anything is done that follows on it: the keyring holds one
+    /// statement, and of those before it this is the only place. What this process has written is durable.
+    pub(crate) fn settle(&self, head: &LogHead, cipher: &Cipher) -> Result<()> {
+        let mut known = self.tail.lock();
+        let Some(file) = (if known.is_none() { self.open(Mode::Write)? } else { None }) else {
+            return Ok(());
+        };
+        let mut logged = self.read_from(&*file, cipher)?;
+        if !logged.ends_at(head) {
+            logged = self.read_from(&*file, cipher)?;
+        }
+        // A log that is not whole is not copied: what is damaged may have been read wrong.
+        let Some(tail) = logged.tail.filter(|_| logged.ends_at(head)) else { return Ok(()) };
+        let whole = logged.sealed.get(..tail.end as usize).unwrap_or_default();
+        let settled = match self.write_anew(&[whole]) {
+            // Deleting must go on there, too.
+            Err(e) if e.kind() == io::ErrorKind::StorageFull => {
+                let from = logged.last_from.unwrap_or(tail.end) as usize;
+                write_behind(&*file, from as u64, whole.get(from..).unwrap_or_default())
+            }
+            settled => settled,
+        };
+        settled.map_err(|e| Error::io("writing the log of deletions", self.path(), e))?;
+        *known = Some(tail);
+        Ok(())
     }
 
     /// Appends a certificate behind the last whole record, and makes it durable.

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use crate::archive;
 use crate::env::Env;
-use crate::error::Result;
+use crate::error::{Damage, Error, Result};
+use crate::format::header::{Unit, UnitKind};
 use crate::format::manifest::SegmentEntry;
-use crate::format::segment::SessionEntry;
+use crate::format::segment::{BlockEntry, SessionEntry};
 use crate::ids::{FileId, SessionTag, SiteHandle};
 use crate::keyring::{Site, draw};
-use crate::segment::writer::{SegmentClass, SegmentWriter};
+use crate::segment::writer::{SegmentClass, SegmentWriter, segment_name};
 
 use super::Store;
 use super::find::visible;
@@ -108,6 +109,32 @@ impl Store {
     }
 }
 
+/// How many blocks are read at once: at least one.
+fn read_at_once(blocks: &[BlockEntry]) -> usize {
+    let mut bytes = 0;
+    let fits = |block: &&BlockEntry| {
+        bytes += block.unit_bytes as usize;
+        bytes <= READ_BYTES_MAX
+    };
+    blocks.iter().take_while(fits).count().max(1)
+}
+
+/// Refuses blocks that a read brought with a wrong bit: what is copied is told for whole by the digest of its new segment.
+fn check_blocks(
+    file: &str,
+    mut at: u64,
+    blocks: &[BlockEntry],
+    mut bytes: &mut [u8],
+) -> Result<()> {
+    for block in blocks {
+        let unit = bytes.split_off_mut(..block.unit_bytes as usize);
+        let unit = unit.ok_or_else(|| Error::corrupt(file, at, Damage::Truncated))?;
+        Unit::check(UnitKind::BLOCK, file, at, unit)?;
+        at += u64::from(block.unit_bytes);
+    }
+    Ok(())
+}
+
 impl Inner {
     /// Writes a segment with the sessions of another that are to be kept.
     pub(super) fn copy_segment(
@@ -149,15 +176,17 @@ impl Inner {
         entry: &SessionEntry,
         writer: &mut SegmentWriter<'_>,
     ) -> Result<()> {
-        let (mut at, mut left) = (entry.offset, entry.stored_bytes());
         let offset = writer.offset();
-        let mut bytes = Vec::new();
-        while left > 0 {
-            let len = left.min(READ_BYTES_MAX as u64);
+        let (mut at, mut bytes) = (entry.offset, Vec::new());
+        let mut blocks = &entry.blocks[..];
+        while !blocks.is_empty() {
+            let (now, later) = blocks.split_at(read_at_once(blocks));
+            let len: u64 = now.iter().map(|block| u64::from(block.unit_bytes)).sum();
             bytes.clear();
             self.segments.read(old, at, len as usize, &mut bytes)?;
+            check_blocks(&segment_name(old.id), at, now, &mut bytes)?;
             writer.copy(&bytes)?;
-            (at, left) = (at + len, left - len);
+            (at, blocks) = (at + len, later);
         }
         writer.index_session(SessionEntry { offset, ..entry.clone() });
         Ok(())

@@ -78,7 +78,10 @@ impl Inner {
     ) -> Result<(T, Certificate)> {
         let _committing = self.committing.lock();
         // A statement that is not in the log yet is only in the keyring, where the next one takes its place.
-        self.with_space(|| self.settle_log())?;
+        self.with_space(|| {
+            self.settle_log()?;
+            self.deletions.settle(&self.keyring.log_head(), &self.log_cipher())
+        })?;
         let at_ms = self.env.clock.now_ms();
         let (outcome, statement, published) = self.with_space(|| {
             let ((outcome, statement), published) = self.keyring.change(|next| {

@@ -34,7 +34,7 @@ pub struct Erasure {
     /// Sessions named that this site does not hold.
     pub unknown: Vec<SessionId>,
     /// Damage that was met on the way: where an index cannot be read, sessions of a visitor may be missed. Repeat the
-    /// erasure once it is mended.
+    /// erasure once it is mended. Sessions that were named by their ids are erased all the same.
     pub damage: Vec<Error>,
 }
 
@@ -119,7 +119,7 @@ impl Site {
     /// The tags under which a session of this id is held, also where it is not durable yet.
     fn tags_of(&self, id: SessionId, found: &mut Found) -> Result<()> {
         let handle = self.site.handle();
-        let before = found.tags.len();
+        let (before, damage) = (found.tags.len(), found.damage.len());
         for attempt in 0..ATTEMPTS_MAX {
             let tag = self.site.session_tag(&id, attempt);
             if self.site.is_erased(&tag) {
@@ -134,7 +134,9 @@ impl Site {
             let held = self.inner.keyring.holds_of(&handle);
             let there: Vec<SessionTag> =
                 live.into_iter().chain(archived).chain(held.iter().map(|h| h.tag)).collect();
-            if there.contains(&tag) {
+            // Where an index can't be read it may be there all the same. Its place in the tree follows from its id, so that is
+            // taken out, at worst of a session that never was.
+            if there.contains(&tag) || found.damage.len() > damage {
                 found.tags.insert(tag);
             }
             if !there.iter().any(|t| t.place() == tag.place() && *t != tag) {

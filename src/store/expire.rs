@@ -176,13 +176,16 @@ impl Inner {
             }
             outcome => outcome?,
         }
-        let mut shards: Vec<u16> = segments.iter().map(|s| s.entry.shard).collect();
-        shards.sort_unstable();
-        shards.dedup();
-        for shard in shards.into_iter().filter_map(|shard| self.shards.get(usize::from(shard))) {
-            shard.state.lock().epoch += 1;
+        for shard in &self.shards {
+            let of_shard = segments.iter().filter(|s| s.entry.shard == shard.index);
+            let ids: HashSet<FileId> = of_shard.map(|s| s.entry.id).collect();
+            if !ids.is_empty() {
+                // Under one lock: whoever looked before knows by the epoch that they may be gone.
+                let mut state = shard.state.lock();
+                state.epoch += 1;
+                self.catalog.remove(&ids);
+            }
         }
-        self.catalog.remove(&ids);
         self.unlink(segments)
     }
 

@@ -194,6 +194,10 @@ impl Store {
             return Err(Error::WrongKey("the keyring belongs to another store"));
         }
         if keyring.generation() < current.keyring_generation {
+            // For a reader the writer may have gone on since it read the keyring, which it makes durable first.
+            keyring.refresh()?;
+        }
+        if keyring.generation() < current.keyring_generation {
             return Err(Error::WrongKey(
                 "the keyring is older than the store: an old copy of it was put back",
             ));

@@ -202,6 +202,7 @@ impl Run {
         }
         let site = self.site(of.0)?;
         self.model.lock().going(|other| other == of);
+        // Also where an index can't be read: what is left of the session follows from its id.
         site.erase_sessions([session_id(of)?], WhenHeld::Erase)?;
         self.model.lock().erased(|other| other == of);
         Ok(())

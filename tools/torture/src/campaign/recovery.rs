@@ -1,13 +1,18 @@
 //! Crashes during recovery, and during the recovery from those.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use reelvault::Store;
-use reelvault::env::sim::{SimDisk, Survival};
+use reelvault::env::sim::{Kind, SimDisk, Survival};
 
 use crate::broken::{Broken, Outcome, guarded};
 use crate::chance::Chance;
 use crate::check::{self, Deep};
 use crate::counts::Counts;
 use crate::model::Model;
+use crate::run::Run;
 use crate::step;
 use crate::world::{Seeds, World};
 
@@ -21,6 +26,8 @@ pub(crate) struct Recovery {
 
 /// The machine dies for the first time within so many operations.
 const FIRST_DEATH_MAX: u64 = 160;
+/// Syncs of a workload before which a process is killed.
+const SYNCS_KEPT: usize = 12;
 /// So many times it may die again before it comes to itself.
 const DEATHS_MAX: u32 = 3;
 
@@ -41,10 +48,17 @@ impl Cases for Recovery {
         run.may_fail = true;
         let disk = run.world.disk.clone();
         disk.crash_within(disk.operations() + chance.below(FIRST_DEATH_MAX), chance.below(5_000));
+        let killed = Arc::new(Mutex::new(VecDeque::new()));
+        watch_syncs(&run, &killed);
         while !disk.crashed() {
             run.step(step::any(&mut chance))?;
         }
+        disk.on_operation(|_, _| {});
         drop(run.store.take());
+        for (image, model) in killed.lock().drain(..) {
+            let told = |broken: Broken| broken.during("killed before a sync");
+            seen_stays(&run.world.with_disk(image), &model, counts).map_err(told)?;
+        }
         run.model.lock().resend();
         let model = run.model.lock().clone();
         let first = match chance.below(3) {
@@ -60,6 +74,23 @@ impl Cases for Recovery {
     fn tell(&self, _: u64) -> String {
         "steps up to a crash, then a crash at each operation of recovery".to_owned()
     }
+}
+
+/// Keeps the machine as it is when a process is killed between writing and syncing, for the last syncs of a workload: what was written
+/// is in the system's memory then.
+fn watch_syncs(run: &Run, killed: &Arc<Mutex<VecDeque<(SimDisk, Model)>>>) {
+    let (killed, model) = (Arc::clone(killed), Arc::clone(&run.model));
+    run.world.disk.on_operation(move |disk, operation| {
+        if operation.kind == Kind::Sync {
+            let mut killed = killed.lock();
+            let mut model = model.lock().clone();
+            model.resend();
+            killed.push_back((disk.kill_image(), model));
+            if killed.len() > SYNCS_KEPT {
+                killed.pop_front();
+            }
+        }
+    });
 }
 
 struct Dying<'a> {

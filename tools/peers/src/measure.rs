@@ -1,0 +1,107 @@
+//! What a process sees of itself: time, processors, memory, bytes written, and what lies on the disk.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use reelvault_bench::machine;
+
+use crate::{PeerError, Result};
+
+/// Figures by name. Times in seconds unless the name says another unit, sizes in bytes.
+pub(crate) type Figures = BTreeMap<String, f64>;
+
+/// Bytes that this process caused to be written to the disk, those of its system's cache included (proc(5), `io`).
+pub(crate) fn written_bytes() -> f64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|n| n.trim().parse().ok()).unwrap_or(f64::NAN)
+}
+
+/// Seconds of processors that this process has used.
+pub(crate) fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // After the name, which may hold anything: user and system time are the 12th and 13th (proc(5)).
+    let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let ticks = rest.split(' ').skip(11).take(2).filter_map(|n| n.parse::<f64>().ok()).sum::<f64>();
+    ticks / rustix::param::clock_ticks_per_second() as f64
+}
+
+/// KiB in memory now, and the most since [`forget_peak`].
+pub(crate) fn memory_kib() -> (u64, u64) {
+    (machine::status_kib("VmRSS"), machine::status_kib("VmHWM"))
+}
+
+/// Makes the kernel forget the peak so far, that of loading the corpus.
+pub(crate) fn forget_peak() {
+    // Where this is not allowed the peak is an overestimate, of all peers alike.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// Bytes that a directory takes on the disk: blocks, not lengths.
+pub(crate) fn disk_bytes(dir: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    each_file(dir, &mut |path| {
+        // A file may go while it is looked at.
+        bytes += std::fs::metadata(path).map_or(0, |meta| meta.blocks() * 512);
+    })?;
+    Ok(bytes)
+}
+
+/// Lets the system forget what it holds of a directory's files in memory.
+pub(crate) fn forget_cached(dir: &Path) -> Result<()> {
+    rustix::fs::sync();
+    each_file(dir, &mut |path| {
+        if let Ok(file) = std::fs::File::open(path) {
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        }
+    })
+}
+
+fn each_file(dir: &Path, visit: &mut dyn FnMut(&Path)) -> Result<()> {
+    let failed = |e| PeerError::Io(dir.to_owned(), e);
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => each_file(&entry.path(), visit)?,
+            _ => visit(&entry.path()),
+        }
+    }
+    Ok(())
+}
+
+/// Times, of which a share is asked for.
+#[derive(Default)]
+pub(crate) struct Latencies(Vec<u64>);
+
+impl Latencies {
+    pub(crate) fn add(&mut self, took: Duration) {
+        self.0.push(took.as_nanos() as u64);
+    }
+
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// p50, p99 and p99.9 under these names, in microseconds.
+    pub(crate) fn tell(mut self, name: &str, figures: &mut Figures) {
+        self.0.sort_unstable();
+        for (share, called) in [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")] {
+            let at = ((self.0.len() as f64 * share) as usize).min(self.0.len().saturating_sub(1));
+            let us = self.0.get(at).map_or(f64::NAN, |ns| *ns as f64 / 1e3);
+            figures.insert(format!("{name} {called} µs"), us);
+        }
+    }
+}
+
+/// How long something takes, and what it answers.
+pub(crate) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
+    let start = Instant::now();
+    let answer = work()?;
+    Ok((start.elapsed(), answer))
+}

@@ -1,0 +1,123 @@
+//! Reading: what a player and a list of sessions wait for.
+
+use std::time::{Duration, Instant};
+
+use super::Work;
+use crate::engine::{Engine, Of};
+use crate::measure::{self, Figures, Latencies, timed};
+use crate::workload::Planned;
+use crate::{PeerError, Result};
+
+/// Sessions that are replayed, in each way.
+const REPLAYS: usize = 40;
+/// Their raw size: what is watched most.
+const REPLAYED_BYTES: std::ops::Range<u64> = 300 << 10..6 << 20;
+/// Jumps into the long session, and how much is played after each.
+const JUMPS: u64 = 20;
+const PLAYED_MS: u64 = 30_000;
+/// Lists of this many sessions.
+const LISTS: u32 = 40;
+const LISTED: usize = 100;
+
+pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
+    let mut figures = Figures::new();
+    measure::forget_cached(&work.amount.dir)?;
+    let (opening, engine) = timed(|| work.peer.open(&work.setup()))?;
+    figures.insert("open s".to_owned(), opening.as_secs_f64());
+    let planned = work.sessions();
+    let raw = |session: &Planned| {
+        work.workload.rows(session).iter().map(|row| row.events.len() as u64).sum()
+    };
+    let wanted = planned.iter().map(|session| (session, raw(session)));
+    let replayed: Vec<_> =
+        wanted.filter(|(_, bytes)| REPLAYED_BYTES.contains(bytes)).take(REPLAYS).collect();
+    for (name, cold) in [("cold", true), ("warm", false)] {
+        replay(work, &*engine, &replayed, (name, cold), &mut figures)?;
+    }
+    jump(work, &*engine, &mut figures)?;
+    list(work, &*engine, &mut figures)?;
+    engine.close()?;
+    Ok(figures)
+}
+
+/// Whole sessions: the time to the first byte and to the last.
+fn replay(
+    work: &Work<'_>,
+    engine: &dyn Engine,
+    sessions: &[(&Planned, u64)],
+    (name, cold): (&str, bool),
+    figures: &mut Figures,
+) -> Result<()> {
+    let (mut first, mut last) = (Latencies::default(), Latencies::default());
+    let (mut bytes_read, mut seconds) = (0, 0.0);
+    for (session, bytes) in sessions {
+        if cold {
+            measure::forget_cached(&work.amount.dir)?;
+        }
+        let (to_first, to_last, read) = play(engine, session.of)?;
+        if read != *bytes {
+            return Err(PeerError::Lost { peer: work.peer.name(), wanted: *bytes, read });
+        }
+        first.add(to_first);
+        last.add(to_last);
+        bytes_read += read;
+        seconds += to_last.as_secs_f64();
+    }
+    figures.insert(format!("{name} replay raw MB/s"), bytes_read as f64 / 1e6 / seconds);
+    first.tell(&format!("{name} replay, first byte"), figures);
+    last.tell(&format!("{name} replay, last byte"), figures);
+    Ok(())
+}
+
+fn play(engine: &dyn Engine, of: Of) -> Result<(Duration, Duration, u64)> {
+    let start = Instant::now();
+    let (mut first, mut bytes) = (None, 0);
+    engine.replay(of, &mut |events| {
+        first.get_or_insert_with(|| start.elapsed());
+        bytes += events.len() as u64;
+    })?;
+    let last = start.elapsed();
+    Ok((first.unwrap_or(last), last, bytes))
+}
+
+/// Jumps into the long session.
+fn jump(work: &Work<'_>, engine: &dyn Engine, figures: &mut Figures) -> Result<()> {
+    let long = work.long();
+    let rows = work.workload.rows(&long);
+    let end_ms = rows.iter().map(|row| row.last_ms).max().unwrap_or_default();
+    let length = end_ms - long.of.start_ms;
+    for (name, cold) in [("cold", true), ("warm", false)] {
+        let mut latencies = Latencies::default();
+        for n in 1..=JUMPS {
+            if cold {
+                measure::forget_cached(&work.amount.dir)?;
+            }
+            let ms = long.of.start_ms + length * n / (JUMPS + 1);
+            let mut bytes = 0;
+            let (took, ()) = timed(|| {
+                engine.seek(long.of, ms, ms + PLAYED_MS, &mut |events| bytes += events.len())
+            })?;
+            if bytes == 0 {
+                return Err(PeerError::Lost { peer: work.peer.name(), wanted: 1, read: 0 });
+            }
+            latencies.add(took);
+        }
+        latencies.tell(&format!("{name} jump into a long session"), figures);
+    }
+    Ok(())
+}
+
+/// The newest hundred of a site's day.
+fn list(work: &Work<'_>, engine: &dyn Engine, figures: &mut Figures) -> Result<()> {
+    let mut latencies = Latencies::default();
+    let mut listed = 0;
+    for n in 0..LISTS {
+        let day = work.first_day() + n % work.amount.days;
+        let (took, page) = timed(|| engine.list(0, day, LISTED))?;
+        listed += page.len();
+        latencies.add(took);
+    }
+    figures.insert("sessions on a page".to_owned(), listed as f64 / f64::from(LISTS));
+    latencies.tell("list", figures);
+    Ok(())
+}
