@@ -65,7 +65,7 @@ pub(crate) const ALL: [Campaign; 7] = [
     Campaign {
         name: "recovery",
         about: "crashes during recovery, and during the recovery from those",
-        short: 40,
+        short: 50,
         at_least: &[("crashes in recovery", 2_000)],
         begin: |seed| Ok(Box::new(recovery::Recovery::new(seed)?)),
     },
