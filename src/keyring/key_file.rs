@@ -127,9 +127,10 @@ impl KeyFile {
             return Err(Error::corrupt(&self.name(), 0, damage));
         }
         let mut text = Zeroizing::new(Aligned::new(len.next_multiple_of(ALIGNMENT)));
+        // More, if another process has added a key since.
         match file.read_at(&mut text, 0).map_err(&failed)? {
-            read if read == len => Slots::parse(&self.name(), &text[..len]),
-            _ => Err(failed(io::ErrorKind::UnexpectedEof.into())),
+            read if read < len => Err(failed(io::ErrorKind::UnexpectedEof.into())),
+            _ => Slots::parse(&self.name(), &text[..len]),
         }
     }
 

@@ -170,9 +170,10 @@ impl DeletionLog {
     /// statement, and of those before it this is the only place. What this process has written is durable.
     pub(crate) fn settle(&self, head: &LogHead, cipher: &Cipher) -> Result<()> {
         let mut known = self.tail.lock();
-        let Some(file) = (if known.is_none() { self.open(Mode::Write)? } else { None }) else {
+        if known.is_some() {
             return Ok(());
-        };
+        }
+        let Some(file) = self.open(Mode::Write)? else { return Ok(()) };
         let mut logged = self.read_from(&*file, cipher)?;
         if !logged.ends_at(head) {
             logged = self.read_from(&*file, cipher)?;
@@ -181,10 +182,11 @@ impl DeletionLog {
         let Some(tail) = logged.tail.filter(|_| logged.ends_at(head)) else { return Ok(()) };
         let whole = logged.sealed.get(..tail.end as usize).unwrap_or_default();
         let settled = match self.write_anew(&[whole]) {
-            // Deleting must go on there, too.
+            // Deleting must go on there, too: the last record is written over where it stands, which takes no room.
             Err(e) if e.kind() == io::ErrorKind::StorageFull => {
-                let from = logged.last_from.unwrap_or(tail.end) as usize;
-                write_behind(&*file, from as u64, whole.get(from..).unwrap_or_default())
+                let from = logged.last_from.unwrap_or(tail.end);
+                let last = whole.get(from as usize..).unwrap_or_default();
+                file.write_at(last, from).and_then(|()| file.sync())
             }
             settled => settled,
         };
