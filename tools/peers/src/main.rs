@@ -33,7 +33,7 @@ enum PeerError {
     #[error("{0}")]
     Peer(String),
     #[error("the harness: {0}")]
-    Seal(&'static str),
+    Harness(&'static str),
     #[error("{peer} answered {read} bytes where {wanted} had been appended")]
     Lost { peer: &'static str, wanted: u64, read: u64 },
     #[error(transparent)]

@@ -60,7 +60,7 @@ impl Sealer {
         if let Some(key) = self.keys.read().get(&site) {
             return Ok(Arc::clone(key));
         }
-        let failed = |_| PeerError::Seal("deriving a key");
+        let failed = |_| PeerError::Harness("deriving a key");
         let site_bytes = site.to_le_bytes();
         let info = [&site_bytes[..]];
         let mut bytes = [0; 32];
@@ -109,7 +109,7 @@ impl Sealer {
         out.truncate(from + packed);
         let nonce = Nonce::assume_unique_for_key(nonce);
         let tag = key.seal_in_place_separate_tag(nonce, Aad::from(name), &mut out[NONCE_BYTES..]);
-        out.extend_from_slice(tag.map_err(|_| PeerError::Seal("sealing"))?.as_ref());
+        out.extend_from_slice(tag.map_err(|_| PeerError::Harness("sealing"))?.as_ref());
         Ok(out)
     }
 
@@ -119,11 +119,11 @@ impl Sealer {
             return Ok(0..sealed.len());
         }
         let (nonce, text) =
-            sealed.split_at_mut_checked(NONCE_BYTES).ok_or(PeerError::Seal("length"))?;
+            sealed.split_at_mut_checked(NONCE_BYTES).ok_or(PeerError::Harness("length"))?;
         let nonce =
-            Nonce::try_assume_unique_for_key(nonce).map_err(|_| PeerError::Seal("nonce"))?;
+            Nonce::try_assume_unique_for_key(nonce).map_err(|_| PeerError::Harness("nonce"))?;
         let text = self.key(site)?.open_in_place(nonce, Aad::from(name), text);
-        let bytes = text.map_err(|_| PeerError::Seal("opening"))?.len();
+        let bytes = text.map_err(|_| PeerError::Harness("opening"))?.len();
         Ok(NONCE_BYTES..NONCE_BYTES + bytes)
     }
 }
@@ -138,7 +138,7 @@ fn with<C, T>(
     make: impl FnOnce() -> std::io::Result<C>,
     work: impl FnOnce(&mut C) -> std::io::Result<T>,
 ) -> Result<T> {
-    let failed = |_| PeerError::Seal("compressing");
+    let failed = |_| PeerError::Harness("compressing");
     kept.with_borrow_mut(|kept| {
         let context = match kept {
             Some(context) => context,

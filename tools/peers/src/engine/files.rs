@@ -168,7 +168,7 @@ impl Engine for Files {
                 .transpose()
         };
         let chunks = frames.last().map_or(0, |frame| frame.seq + 1);
-        self.rows.seek(of, (ms, until_ms), chunks, &mut get, to)
+        self.rows.seek_among(of, (ms, until_ms), chunks, &mut get, to)
     }
 
     fn list(&self, site: u32, day: u32, limit: usize) -> Result<Vec<Named>> {
@@ -189,7 +189,7 @@ impl Engine for Files {
             let Some(last) = frames.last() else { continue };
             let mut value = vec![0; last.session_bytes];
             file.read_exact_at(&mut value, last.at + last.bytes as u64).map_err(failed)?;
-            let of = parse(name, site).ok_or(PeerError::Seal("a file's name"))?;
+            let of = parse(name, site).ok_or(PeerError::Harness("a file's name"))?;
             named.push(self.rows.named(site, &super::rows::session_key(of), value)?);
         }
         Ok(named)

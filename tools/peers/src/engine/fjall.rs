@@ -102,10 +102,7 @@ impl Engine for Fjall {
     }
 
     fn seek(&self, of: Of, ms: u64, until_ms: u64, to: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let key = session_key(of);
-        let value = self.get(of, &key)?.ok_or(PeerError::Seal("no such session"))?;
-        let chunks = self.rows.named(of.site, &key, value)?.chunks;
-        self.rows.seek(of, (ms, until_ms), chunks, &mut |key| self.get(of, key), to)
+        self.rows.seek(of, (ms, until_ms), &mut |key| self.get(of, key), to)
     }
 
     fn list(&self, site: u32, day: u32, limit: usize) -> Result<Vec<Named>> {

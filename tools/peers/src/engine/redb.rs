@@ -106,10 +106,7 @@ impl Engine for Redb {
     }
 
     fn seek(&self, of: Of, ms: u64, until_ms: u64, to: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let key = session_key(of);
-        let value = self.get(of, &key)?.ok_or(PeerError::Seal("no such session"))?;
-        let chunks = self.rows.named(of.site, &key, value)?.chunks;
-        self.rows.seek(of, (ms, until_ms), chunks, &mut |key| self.get(of, key), to)
+        self.rows.seek(of, (ms, until_ms), &mut |key| self.get(of, key), to)
     }
 
     fn list(&self, site: u32, of_day: u32, limit: usize) -> Result<Vec<Named>> {
@@ -145,10 +142,10 @@ impl Engine for Redb {
         // What was deleted stands in freed pages until the file is made smaller.
         drop(database);
         let mut open = self.days.open.lock();
-        let database = open.remove(&of.day()).ok_or(PeerError::Seal("a day"))?;
+        let database = open.remove(&of.day()).ok_or(PeerError::Harness("a day"))?;
         match Arc::try_unwrap(database) {
             Ok(mut database) => database.compact().map(drop).map_err(failed),
-            Err(_) => Err(PeerError::Seal("a day that is in use can't be compacted")),
+            Err(_) => Err(PeerError::Harness("a day that is in use can't be compacted")),
         }
     }
 

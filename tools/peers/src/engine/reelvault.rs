@@ -61,7 +61,7 @@ pub(super) fn open(setup: &Setup) -> Result<Vault> {
 
 impl Vault {
     fn site(&self, site: u32) -> Result<&Site> {
-        self.sites.get(site as usize).ok_or(PeerError::Seal("a site's number"))
+        self.sites.get(site as usize).ok_or(PeerError::Harness("a site's number"))
     }
 }
 
@@ -115,14 +115,14 @@ impl Engine for Vault {
                 visitor: info.visitor.as_ref()?.as_str().strip_prefix("v-")?.parse().ok()?,
             })
         });
-        named.collect::<Option<_>>().ok_or(PeerError::Seal("a session's id"))
+        named.collect::<Option<_>>().ok_or(PeerError::Harness("a session's id"))
     }
 
     fn drop_day(&self, day: u32) -> Result<()> {
         // As if it were the day on which they are not kept any more.
         let now_ms = u64::from(day + RETENTION_DAYS + 1) * DAY_MS;
         let expiry = self.store.retention(&Retention::new().now_ms(now_ms)).map_err(failed)?;
-        if expiry.segments == 0 { Err(PeerError::Seal("nothing was dropped")) } else { Ok(()) }
+        if expiry.segments == 0 { Err(PeerError::Harness("nothing was dropped")) } else { Ok(()) }
     }
 
     fn erase(&self, of: Of) -> Result<()> {
@@ -130,7 +130,7 @@ impl Engine for Vault {
         let erasure = self.site(of.site)?.erase_sessions(sessions, Held::Refuse);
         match erasure.map_err(failed)?.sessions {
             1 => Ok(()),
-            _ => Err(PeerError::Seal("nothing was erased")),
+            _ => Err(PeerError::Harness("nothing was erased")),
         }
     }
 

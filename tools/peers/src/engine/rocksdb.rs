@@ -59,7 +59,9 @@ pub(super) fn open(setup: &Setup) -> Result<Rocks> {
 
 impl Rocks {
     fn family(&self, day: u32) -> Result<std::sync::Arc<::rocksdb::BoundColumnFamily<'_>>> {
-        self.db.cf_handle(&day.to_string()).ok_or(PeerError::Seal("a day without a column family"))
+        self.db
+            .cf_handle(&day.to_string())
+            .ok_or(PeerError::Harness("a day without a column family"))
     }
 
     fn get(&self, of: Of, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -92,10 +94,7 @@ impl Engine for Rocks {
     }
 
     fn seek(&self, of: Of, ms: u64, until_ms: u64, to: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let key = session_key(of);
-        let value = self.get(of, &key)?.ok_or(PeerError::Seal("no such session"))?;
-        let chunks = self.rows.named(of.site, &key, value)?.chunks;
-        self.rows.seek(of, (ms, until_ms), chunks, &mut |key| self.get(of, key), to)
+        self.rows.seek(of, (ms, until_ms), &mut |key| self.get(of, key), to)
     }
 
     fn list(&self, site: u32, day: u32, limit: usize) -> Result<Vec<Named>> {

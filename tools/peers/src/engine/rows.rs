@@ -101,7 +101,7 @@ impl Rows {
     pub(super) fn chunk(&self, of: Of, key: &[u8], mut value: Vec<u8>) -> Result<Chunk> {
         let text = self.open(of.site, key, &mut value)?;
         let header = value.get(text.clone()).and_then(<[u8]>::first_chunk::<HEADER_BYTES>);
-        let header = header.ok_or(PeerError::Seal("a row's length"))?;
+        let header = header.ok_or(PeerError::Harness("a row's length"))?;
         let [a, b, c, d, e, f, g, h, .., w, x, y, z] = *header;
         Ok(Chunk {
             first_ms: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
@@ -114,7 +114,7 @@ impl Rows {
 
     pub(super) fn named(&self, site: u32, key: &[u8], mut value: Vec<u8>) -> Result<Named> {
         let text = self.open(site, key, &mut value)?;
-        value.get(text).and_then(Named::from_bytes).ok_or(PeerError::Seal("a session's row"))
+        value.get(text).and_then(Named::from_bytes).ok_or(PeerError::Harness("a session's row"))
     }
 
     /// Opens a value in place: where its text stands.
@@ -125,9 +125,22 @@ impl Rows {
         }
     }
 
-    /// Goes through a session from the last full snapshot before `ms` to `until_ms`: finds the chunk of that time by halving, as its
-    /// number follows from no time. `get` answers a chunk by its number.
+    /// Goes through a session from the last full snapshot before `ms` to `until_ms`; its row tells how many chunks there are.
     pub(super) fn seek(
+        &self,
+        of: Of,
+        times: (u64, u64),
+        get: Get<'_>,
+        to: &mut dyn FnMut(&[u8]),
+    ) -> Result<()> {
+        let key = session_key(of);
+        let value = get(&key)?.ok_or(PeerError::Harness("no such session"))?;
+        let chunks = self.named(of.site, &key, value)?.chunks;
+        self.seek_among(of, times, chunks, get, to)
+    }
+
+    /// The same of so many chunks: finds the chunk of that time by halving, as its number follows from no time.
+    pub(super) fn seek_among(
         &self,
         of: Of,
         (ms, until_ms): (u64, u64),

@@ -138,10 +138,7 @@ impl Engine for Surreal {
             let value = transaction.get(key).map_err(failed)?;
             Ok(value.map(|value| value.to_vec()))
         };
-        let key = session_key(of);
-        let value = get(&key)?.ok_or(PeerError::Seal("no such session"))?;
-        let chunks = self.rows.named(of.site, &key, value)?.chunks;
-        self.rows.seek(of, (ms, until_ms), chunks, &mut get, to)
+        self.rows.seek(of, (ms, until_ms), &mut get, to)
     }
 
     fn list(&self, site: u32, day: u32, limit: usize) -> Result<Vec<Named>> {

@@ -106,7 +106,7 @@ fn beside(
         });
         let done = timed(does);
         over.store(true, Relaxed);
-        let latencies = recorder.join().map_err(|_| PeerError::Seal("a recorder died"))??;
+        let latencies = recorder.join().map_err(|_| PeerError::Harness("a recorder died"))??;
         Ok((done?.0, latencies))
     })
 }

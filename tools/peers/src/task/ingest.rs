@@ -96,7 +96,7 @@ fn all_at_once(
         let recorders: Vec<_> = (0..work.amount.threads).map(|_| scope.spawn(&recorder)).collect();
         let mut all = Latencies::default();
         for recorder in recorders {
-            all.merge(recorder.join().map_err(|_| PeerError::Seal("a recorder died"))??);
+            all.merge(recorder.join().map_err(|_| PeerError::Harness("a recorder died"))??);
         }
         Ok(all)
     })
