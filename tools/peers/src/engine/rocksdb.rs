@@ -78,7 +78,7 @@ impl Engine for Rocks {
         batch.put_cf(&family, put.session, put.session_value);
         let mut how = WriteOptions::default();
         how.set_sync(true);
-        self.db.write_opt(&batch, &how).map_err(failed)
+        self.db.write_opt(batch, &how).map_err(failed)
     }
 
     fn replay(&self, of: Of, to: &mut dyn FnMut(&[u8])) -> Result<()> {
@@ -125,7 +125,7 @@ impl Engine for Rocks {
         batch.delete_cf(&family, session_key(of));
         let mut durably = WriteOptions::default();
         durably.set_sync(true);
-        self.db.write_opt(&batch, &durably).map_err(failed)?;
+        self.db.write_opt(batch, &durably).map_err(failed)?;
         // What was deleted is on the disk until it is written again without it.
         self.db.flush_cf(&family).map_err(failed)?;
         let mut how = CompactOptions::default();
