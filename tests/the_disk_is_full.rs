@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use common::sim::{SITES, World, options};
 use common::{NOON, chunk, session, session_id, site_id};
 use reelvault::env::sim::{Fault, Kind, SimDisk, Survival, When};
-use reelvault::{Durability, Error, Query, Result, Site, Store};
+use reelvault::{Depth, Durability, Error, Query, Result, Site, Store};
 
 /// Chunks by site, session and number.
 type Chunks = BTreeMap<(usize, String, u64), Vec<u8>>;
@@ -242,6 +242,47 @@ fn a_deferred_chunk_that_is_given_up_by_archiving_is_told() {
     let archived = store.archive();
     let there = site.session(&session_id("s-1")).is_ok();
     assert!(there || archived.is_err(), "archived, and the deferred chunk is nowhere");
+}
+
+#[test]
+fn a_store_that_was_killed_opens_on_a_full_disk() {
+    let mut writer = Writer::new(3);
+    let store = writer.open(1);
+    // Until the next journal is made ahead, which the next opening would rather not keep.
+    let journals =
+        |disk: &SimDisk| disk.paths().iter().filter(|p| p.starts_with("/store/journal/")).count();
+    let mut seq = 0;
+    while journals(writer.disk()) < 2 {
+        writer.append(&store, 0, "s-1", seq, 3000).unwrap();
+        store.maintain().unwrap();
+        seq += 1;
+    }
+    let image = writer.disk().kill_image();
+    image.set_capacity(Some(0));
+    let store = writer.world.open(&image, 2).unwrap();
+    writer.check(&store);
+    assert!(store.verify(Depth::Content, |_, _| ()).unwrap().is_sound());
+    drop(store);
+    image.set_capacity(None);
+    let store = writer.world.open(&image, 3).unwrap();
+    writer.check(&store);
+    assert_eq!(journals(&image), 1);
+}
+
+#[test]
+fn deferred_chunks_lost_to_a_failed_sync_are_not_blamed_on_a_full_disk() {
+    let writer = Writer::new(3);
+    let store = writer.open(1);
+    let site = store.site(&site_id(SITES[0])).unwrap();
+    site.append(&session("s-1"), &chunk("s-1", 0, NOON, 500)).unwrap();
+    site.append_with(&session("s-1"), &chunk("s-1", 1, NOON, 500), Durability::Deferred).unwrap();
+    writer.disk().fail(When::From(writer.disk().operations()), Fault::Io);
+    for _ in 0..2 {
+        let failed = store.maintain().and_then(|()| store.sync()).unwrap_err();
+        assert!(!is_full(&failed), "{failed}");
+    }
+    let closed = store.close();
+    assert!(closed.as_ref().is_err_and(|e| !is_full(e)), "{closed:?}");
 }
 
 /// A short life on a disk that may fail at any point: appends of two sites, rotation, archiving, a new site, closing,

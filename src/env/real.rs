@@ -2,14 +2,14 @@
 #![allow(clippy::disallowed_methods, reason = "the one module that implements what the others use")]
 
 use std::fs::{self, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::direct::DirectFile;
-use super::{Clock, Disk, Entry, File, Locking, Mapping, Mode, Random};
+use super::{Clock, Disk, Entry, File, Locking, Mapping, Mode, NOTE_BYTES, Random, padded};
 
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy)]
@@ -117,7 +117,7 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path, note: &str) -> io::Result<Locking> {
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -126,14 +126,13 @@ impl Disk for RealDisk {
             .open(path)?;
         match file.try_lock() {
             Ok(()) => {
-                file.set_len(0)?;
-                file.write_all(note.as_bytes())?;
+                file.write_all_at(padded(note).as_bytes(), 0)?;
                 Ok(Locking::Held(Box::new(file)))
             }
             Err(TryLockError::WouldBlock) => {
                 let mut held_by = String::new();
-                file.take(64).read_to_string(&mut held_by)?;
-                Ok(Locking::Refused(held_by))
+                file.take(NOTE_BYTES as u64).read_to_string(&mut held_by)?;
+                Ok(Locking::Refused(held_by.trim().to_owned()))
             }
             Err(TryLockError::Error(e)) => Err(e),
         }

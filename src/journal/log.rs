@@ -39,6 +39,15 @@ enum Failure {
     Poisoned,
 }
 
+impl Failure {
+    fn told(self, doing: &'static str, shard: u16) -> Error {
+        match self {
+            Self::Full => Error::DiskFull { doing },
+            Self::Poisoned => Error::Poisoned { shard },
+        }
+    }
+}
+
 /// Frames that become durable together.
 #[derive(Default)]
 pub(crate) struct Group {
@@ -64,8 +73,8 @@ pub(crate) struct Log {
     poisoned: bool,
     /// Whether the forming group, or the one in flight, has members that do not wait.
     deferred: [bool; 2],
-    /// Whether deferred frames were voided and nobody has been told.
-    deferred_lost: bool,
+    /// Why deferred frames were voided, where nobody has been told.
+    deferred_lost: Option<Failure>,
     pub(crate) counts: LogCounts,
 }
 
@@ -100,7 +109,7 @@ impl Log {
             company: false,
             poisoned: false,
             deferred: [false; 2],
-            deferred_lost: false,
+            deferred_lost: None,
             counts: LogCounts::default(),
         }
     }
@@ -114,14 +123,19 @@ impl Log {
         self.deferred[0] = true;
     }
 
-    /// Whether deferred frames were lost to a full disk, and no sync has told it.
-    pub(crate) fn deferred_lost(&self) -> bool {
-        self.deferred_lost
+    /// Fails where deferred frames were lost, and no sync has told it.
+    pub(crate) fn check_deferred(&self) -> Result<()> {
+        match self.deferred_lost {
+            None => Ok(()),
+            Some(failure) => Err(failure.told("syncing deferred chunks", self.shard)),
+        }
     }
 
-    /// Whether deferred frames were lost to a full disk since this was last asked.
-    pub(crate) fn take_deferred_lost(&mut self) -> bool {
-        std::mem::take(&mut self.deferred_lost)
+    /// Fails where deferred frames were lost since this was last asked.
+    pub(crate) fn tell_deferred(&mut self) -> Result<()> {
+        let told = self.check_deferred();
+        self.deferred_lost = None;
+        told
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
@@ -231,10 +245,7 @@ pub(crate) fn wait<S: HasLog>(
     } else {
         drop(state);
     }
-    group.result.wait().map_err(|failure| match failure {
-        Failure::Full => Error::DiskFull { doing: "appending to the journal" },
-        Failure::Poisoned => Error::Poisoned { shard },
-    })
+    group.result.wait().map_err(|failure| failure.told("appending to the journal", shard))
 }
 
 /// Writes and syncs the forming group.
@@ -308,7 +319,9 @@ fn abandon<S: HasLog>(state: &mut S, failure: Failure, start: u32) {
     state.forget_pending(start);
     let log = state.log();
     log.poisoned |= failure == Failure::Poisoned;
-    log.deferred_lost |= log.deferred != [false; 2];
+    if log.deferred != [false; 2] {
+        log.deferred_lost = Some(failure);
+    }
     log.deferred = [false; 2];
     log.tail = start;
     log.buffer.clear();

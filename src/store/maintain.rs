@@ -261,10 +261,7 @@ impl Inner {
         state.log.check()?;
         let state = self.end_journal(shard, state)?;
         // The next sync tells it once more: not everyone looks at what archiving says.
-        match state.log.deferred_lost() {
-            true => Err(Error::DiskFull { doing: "syncing deferred chunks" }),
-            false => Ok(()),
-        }
+        state.log.check_deferred()
     }
 }
 

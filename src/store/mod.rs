@@ -317,7 +317,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::DiskFull`] and [`Error::Poisoned`], of any shard; the others are synced all the same. Also once after deferred
-    /// chunks were lost to a full disk, when nobody waited for them.
+    /// chunks were lost, when nobody waited for them.
     pub fn sync(&self) -> Result<()> {
         self.inner.check_writable()?;
         self.inner.sync_all()
@@ -424,10 +424,15 @@ impl Inner {
         let keyring_generation = self.keyring.generation();
         if kept.len() < opened.journals.len() || keyring_generation > opened.keyring_generation {
             // Journals without a frame were made ahead; they are not worth keeping.
-            self.manifest.publish(|m| {
+            let tidied = self.manifest.publish(|m| {
                 m.journals.retain(|j| kept.contains(&j.id));
                 m.keyring_generation = keyring_generation;
-            })?;
+            });
+            match tidied {
+                // They stay for the next opening to remove: the store is wanted on a full disk, too.
+                Err(Error::DiskFull { .. }) => {}
+                tidied => tidied?,
+            }
         }
         self.remove_leftovers()
     }
@@ -437,12 +442,7 @@ impl Inner {
         let mut outcome = Ok(());
         for shard in &self.shards {
             let synced = self.sync_shard(shard);
-            let lost = shard.state.lock().log.take_deferred_lost();
-            let told = if lost {
-                Err(Error::DiskFull { doing: "syncing deferred chunks" })
-            } else {
-                Ok(())
-            };
+            let told = shard.state.lock().log.tell_deferred();
             outcome = outcome.and(synced).and(told);
         }
         outcome
@@ -481,7 +481,7 @@ fn lock(env: &Env, dir: &Path) -> Result<Box<dyn Send + Sync>> {
     let pid = std::process::id().to_string();
     match env.disk.lock(&path, &pid).map_err(|e| Error::io("locking the store", &path, e))? {
         Locking::Held(lock) => Ok(lock),
-        Locking::Refused(by) => Err(Error::Locked { pid: by.trim().parse().ok() }),
+        Locking::Refused(by) => Err(Error::Locked { pid: by.parse().ok() }),
     }
 }
 

@@ -11,7 +11,7 @@ use super::content::{PAGE_BYTES, Page};
 use super::inode::Inode;
 use super::names::{Ino, Names, Node, Place, ROOT, parts};
 use super::schedule::{Denied, Fault, Kind, Operation, ReadFault, Schedule};
-use crate::env::{Disk, Entry, File, Locking, Mode};
+use crate::env::{Disk, Entry, File, Locking, Mode, NOTE_BYTES, padded};
 use crate::sync::point;
 
 /// A disk in memory that knows what a power cut could take. A clone is the same disk.
@@ -47,8 +47,6 @@ struct SimFile {
 /// A lock; the file stays open with it.
 struct Guard(SimFile);
 
-/// What holds a lock says so in this many bytes at most, as on a real disk.
-const NOTE_BYTES_MAX: usize = 64;
 /// What is remembered of removed files: enough that a tail of stale pages looks like different things.
 const FREED_PAGES_MAX: usize = 32;
 
@@ -287,14 +285,14 @@ impl Disk for SimDisk {
             Err(e) => return Err(e),
         };
         if let Some(ino) = found.filter(|ino| state.locks.contains(ino)) {
-            let mut held_by = vec![0; NOTE_BYTES_MAX];
+            let mut held_by = vec![0; NOTE_BYTES];
             let n = state.inode(ino)?.content().read(&mut held_by, 0);
-            return Ok(Locking::Refused(String::from_utf8_lossy(&held_by[..n]).into_owned()));
+            let held_by = String::from_utf8_lossy(&held_by[..n]);
+            return Ok(Locking::Refused(held_by.trim().to_owned()));
         }
         let number = state.schedule.begin(Kind::Lock, &path, found.is_none(), 0)?;
         let ino = found.unwrap_or_else(|| state.create(number, place));
-        state.inode_mut(ino)?.set_len(number, 0);
-        state.write(number, ino, note.as_bytes(), 0)?;
+        state.write(number, ino, padded(note).as_bytes(), 0)?;
         state.locks.insert(ino);
         Ok(Locking::Held(Box::new(Guard(self.handle(&mut state, ino, path, true)))))
     }

@@ -28,15 +28,16 @@ const FULL: &[&str] = &["full", "io", "poisoned", "unsure", "expired", "closed"]
 const POISONED: &[&str] = &["poisoned"];
 
 const FAULTS: [Fault; 11] = [
+    // The first: a store in which there is much is opened by more readings than go well in a row.
+    Fault { inject: "pread64:error=EIO:when=200+150", told: IO, surely: &["io", "unsure"] },
     Fault { inject: "fdatasync:error=EIO:when=40", told: IO, surely: POISONED },
     Fault { inject: "fdatasync:error=EIO:when=25+60", told: IO, surely: POISONED },
     Fault { inject: "fdatasync:error=ENOSPC:when=35+50", told: FULL, surely: POISONED },
     Fault { inject: "fsync:error=EIO:when=30+40", told: IO, surely: &["io", "unsure"] },
     Fault { inject: "pwrite64:error=EIO:when=30+90", told: IO, surely: POISONED },
     Fault { inject: "pwrite64:error=ENOSPC:when=20+35", told: FULL, surely: &["full"] },
-    Fault { inject: "pread64:error=EIO:when=200+150", told: IO, surely: &["io", "unsure"] },
     Fault { inject: "rename:error=EIO:when=25+30", told: IO, surely: &["io", "unsure"] },
-    Fault { inject: "renameat2:error=EIO:when=3+5", told: IO, surely: &["io", "unsure"] },
+    Fault { inject: "renameat2:error=EIO:when=1+3", told: IO, surely: &["io", "unsure"] },
     Fault { inject: "unlink:error=EIO:when=2+2", told: IO, surely: &[] },
     Fault { inject: "ftruncate:error=EIO:when=2+3", told: IO, surely: &[] },
 ];
@@ -60,10 +61,11 @@ fn run(campaign: &mut Campaign, fault: &Fault) {
 #[test]
 #[ignore = "needs strace"]
 fn and_the_writer_goes_on() {
-    let folder = Folder::new();
-    let mut campaign = Campaign::new(folder.dir("home"), folder.path());
-    campaign.make();
     for _ in 0..rounds(1) {
+        // What a round leaves is enough for the next calls to fail, and not so much that nothing is opened any more.
+        let folder = Folder::new();
+        let mut campaign = Campaign::new(folder.dir("home"), folder.path());
+        campaign.make();
         for fault in &FAULTS {
             let before = campaign.ledger.lock().unwrap().counts;
             run(&mut campaign, fault);

@@ -16,9 +16,21 @@ use common::{Campaign, Folder, rounds};
 /// Small, and but for a few MiB filled by the test, so that a writer fills the rest in a second.
 const DISK_BYTES: u64 = 40 << 20;
 
+/// After so many rounds what is to stay, and what the keyring knows of what was erased, fill a disk of this size for good.
+const ROUNDS_OF_A_DISK: u64 = 20;
+
 #[test]
 #[ignore = "needs root, to mount a tmpfs"]
 fn again_and_again() {
+    let mut left = rounds(5);
+    while left > 0 {
+        let now = left.min(ROUNDS_OF_A_DISK);
+        on_one_disk(now);
+        left -= now;
+    }
+}
+
+fn on_one_disk(rounds: u64) {
     let folder = Folder::new();
     let disk = Mount::tmpfs(folder.dir("disk"), DISK_BYTES);
     let mut campaign = Campaign::new(disk.at().join("home"), folder.path());
@@ -27,14 +39,17 @@ fn again_and_again() {
     // what this is about.
     let how = || How::with(&["defers=0", "days=0"]);
     campaign.make();
-    for _ in 0..rounds(5) {
+    for _ in 0..rounds {
         disk.resize(DISK_BYTES);
-        let free = rustix::fs::statvfs(disk.at()).unwrap();
-        let left = (2 << 20) + campaign.random.below(4 << 20);
-        let ballast_bytes = (free.f_bavail * free.f_frsize).saturating_sub(left);
-        fs::write(&ballast, vec![1; ballast_bytes as usize]).unwrap();
-        let mut writer = Writer::start(&mut campaign, &how());
         let before = campaign.ledger.lock().unwrap().counts;
+        let mut writer = Writer::start(&mut campaign, &how());
+        // Until there are sessions to be read.
+        assert!(writer.wait_until(PATIENCE, |l| l.counts.read > before.read), "nothing is read");
+        let free = rustix::fs::statvfs(disk.at()).unwrap();
+        let left = campaign.random.below(4 << 20);
+        let ballast_bytes = (free.f_bavail * free.f_frsize).saturating_sub(left);
+        // The writer may have filled the disk meanwhile.
+        let _ = fs::write(&ballast, vec![1; ballast_bytes as usize]);
         let full = writer.wait_until(PATIENCE, |l| l.counts.refused >= before.refused + 20);
         assert!(full, "it never was full");
         // Reads go on.
@@ -72,9 +87,8 @@ fn again_and_again() {
 
 /// Lets days pass and space be given back, so that the next round does not begin on a full disk.
 fn empty(campaign: &mut Campaign) {
+    let _ = fs::remove_dir_all(campaign.home().repository_dir());
     campaign.round += 8;
-    let home = campaign.home();
-    let _ = fs::remove_dir_all(home.repository_dir());
     campaign.ledger.lock().unwrap().forget_backup();
     let how = How::with(&["chunks=30", "defers=0", "backups=0"]);
     let ended = Writer::start(campaign, &how).wait(Duration::from_secs(20));

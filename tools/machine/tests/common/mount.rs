@@ -58,7 +58,9 @@ impl Mount {
 
     /// Gives a file system of the memory another size.
     pub(crate) fn resize(&self, bytes: u64) {
-        run(&["mount", "-o", &format!("remount,size={bytes}"), self.at.to_str().unwrap()]);
+        let at = self.at.to_str().unwrap();
+        try_run(&["mount", "-o", &format!("remount,size={bytes}"), at])
+            .unwrap_or_else(|e| panic!("{e}{}", run(&["du", "-a", at])));
     }
 
     /// What was not written yet never will be, as when the power is cut. With `flushed`, the journal of the file system is written first.
