@@ -17,8 +17,9 @@
 //! those that nothing names any more are removed after the last one was. So all parts of a generation are in every mirror
 //! from before it stands in the first until after it stands in none.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use zeroize::Zeroizing;
@@ -41,9 +42,14 @@ pub(super) struct Look<'a> {
     pub(super) writable: bool,
     /// What is in memory: it is not read again.
     pub(super) before: Option<&'a Before>,
+    /// The parts that earlier attempts have read, for who reads beside a writer.
+    pub(super) seen: Option<&'a Seen>,
     /// Bytes from which pieces are split in later generations.
     pub(super) part_bytes: usize,
 }
+
+/// Sealed parts, by id. A part never changes, so it need not be read twice.
+pub(super) type Seen = RefCell<HashMap<FileId, Vec<u8>>>;
 
 /// The generation that counts, as it was found.
 pub(super) struct Loaded {
@@ -96,11 +102,25 @@ struct FromMirrors<'a> {
     mirrors: &'a [Mirror],
     /// Whether to look into the others when one holds it.
     all: bool,
+    seen: Option<&'a Seen>,
     torn: Vec<Torn>,
+}
+
+impl FromMirrors<'_> {
+    /// Opens a part that an earlier attempt has read.
+    fn open_seen(&self, part: &Part, stand: &Stand) -> Option<(Zeroizing<Vec<u8>>, String)> {
+        let seen = self.seen?.borrow();
+        let name = self.mirrors.first()?.part_name(part.id);
+        let text = part::open(&name, seen.get(&part.id)?, part, stand).ok()?;
+        Some((text, name))
+    }
 }
 
 impl Parts for FromMirrors<'_> {
     fn read(&mut self, part: &Part, stand: &Stand) -> Result<(Zeroizing<Vec<u8>>, String)> {
+        if let Some(seen) = self.open_seen(part, stand) {
+            return Ok(seen);
+        }
         let mut found: Option<(usize, Vec<u8>, Zeroizing<Vec<u8>>)> = None;
         let mut bad = Vec::new();
         let mut damage = None;
@@ -126,8 +146,11 @@ impl Parts for FromMirrors<'_> {
             }
         }
         match (found, damage) {
-            (Some((whole, _, text)), _) => {
+            (Some((whole, bytes, text)), _) => {
                 let id = part.id;
+                if let Some(seen) = self.seen {
+                    seen.borrow_mut().insert(id, bytes);
+                }
                 let torn = bad.iter().map(|mirror| Torn { id, mirror: *mirror, whole });
                 self.torn.extend(torn.filter(|_| self.all));
                 let name = self.mirrors.get(whole).map(|mirror| mirror.part_name(id));
@@ -203,7 +226,8 @@ fn choose(
             continue;
         }
         let file = mirrors[*mirror].name();
-        let mut parts = FromMirrors { mirrors, all: look.writable, torn: Vec::new() };
+        let mut parts =
+            FromMirrors { mirrors, all: look.writable, seen: look.seen, torn: Vec::new() };
         match unseal(&file, copy, look, &mut parts) {
             // Two histories of one keyring: each may hold keys that the other lacks, so neither is overwritten.
             Ok(_) if chosen.is_some() => {
@@ -258,7 +282,7 @@ fn mendable(e: &Error) -> bool {
 /// Opens the copy that was read from this mirror, all of whose parts must be whole in it.
 pub(super) fn check(mirror: &Mirror, copy: &Copy, look: Look<'_>) -> Result<()> {
     let mirrors = std::slice::from_ref(mirror);
-    let mut parts = FromMirrors { mirrors, all: true, torn: Vec::new() };
+    let mut parts = FromMirrors { mirrors, all: true, seen: None, torn: Vec::new() };
     match unseal(&mirror.name(), copy, look, &mut parts) {
         Ok(_) => Ok(()),
         Err(Unread::Body(e) | Unread::Part(e)) => Err(e),

@@ -57,7 +57,7 @@ use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::sync::{Mutex, RwLock};
 use coding::Before;
 use mirror::Mirror;
-use mirrors::{Look, Sealed};
+use mirrors::{Look, Sealed, Seen};
 use session::Cache;
 use state::State;
 use tree::{SITE_DEPTH, TIME_DEPTH, Tree};
@@ -223,7 +223,8 @@ impl Keyring {
     ) -> Result<Self> {
         let mirrors = at(env, mirrors);
         check_mirrors(&mirrors)?;
-        let look = Look { provider: &*provider, writable: !read_only, before: None, part_bytes };
+        let (writable, before, seen) = (!read_only, None, None);
+        let look = Look { provider: &*provider, writable, before, seen, part_bytes };
         let loaded = match read_only {
             true => read_newest(&mirrors, look)?,
             false => mirrors::load(&mirrors, look)?,
@@ -370,7 +371,7 @@ impl Keyring {
     /// How this process reads its mirrors.
     fn look<'a>(&'a self, before: Option<&'a Before>) -> Look<'a> {
         let part_bytes = self.live.read().edit.part_bytes;
-        Look { provider: &*self.provider, writable: false, before, part_bytes }
+        Look { provider: &*self.provider, writable: false, before, seen: None, part_bytes }
     }
 
     /// Puts another generation in the place of this one. Those who hold a site keep it, with the tree it has now; what
@@ -415,8 +416,11 @@ fn at(env: &Env, mirrors: &[impl Clone + Into<MirrorAt>]) -> Vec<Mirror> {
 }
 
 /// Reads the newest generation while another process may be making the next: the key of the one that was read may be
-/// destroyed before it was opened, and its parts may be gone before they were read.
+/// destroyed before it was opened, and its parts may be gone before they were read. Each attempt reads only what the ones before have not:
+/// a writer may make generations faster than all parts of a large keyring are read.
 fn read_newest(mirrors: &[Mirror], look: Look<'_>) -> Result<mirrors::Loaded> {
+    let seen = Seen::default();
+    let mut look = look;
     let mut newest = mirrors::newest_claimed(mirrors);
     for _ in 1..READ_ATTEMPTS {
         match mirrors::load(mirrors, look) {
@@ -429,6 +433,8 @@ fn read_newest(mirrors: &[Mirror], look: Look<'_>) -> Result<mirrors::Loaded> {
             break;
         }
         newest = now;
+        // Most readers need one attempt, and nothing twice in memory.
+        look.seen = Some(&seen);
     }
     mirrors::load(mirrors, look)
 }

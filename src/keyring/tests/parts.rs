@@ -1,9 +1,11 @@
 //! Parts: what a change writes and reads of a large keyring, what becomes of older parts, and how damaged ones are mended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
 
 use super::*;
-use crate::env::{Counted, Counts, RealDisk};
+use crate::env::{Counted, Counts, Disk, Entry, File, Locking, Mode, RealDisk};
 use crate::error::Damage;
 use crate::ids::FileId;
 use crate::keyring::coding::{Loader, Sealer};
@@ -214,6 +216,64 @@ fn a_reader_reads_only_parts_that_it_does_not_have() {
     assert!(reads < 20 && opening > 100, "{reads} of {opening} reads");
     assert!(Arc::ptr_eq(&other, &reader.site(&id("s-7")).unwrap()));
     assert!(Arc::ptr_eq(&held, &reader.site(&id("shop")).unwrap()));
+}
+
+/// A disk on which something happens with each so-and-so-many-th part that is opened.
+struct Meddled {
+    opened: AtomicU32,
+    every: u32,
+    meanwhile: Box<dyn Fn(u32) + Send + Sync>,
+}
+
+impl Disk for Meddled {
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+        if path.parent().and_then(Path::extension).is_some_and(|e| e == "parts") {
+            let opened = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
+            if opened.is_multiple_of(self.every) {
+                (self.meanwhile)(opened / self.every);
+            }
+        }
+        RealDisk.open(path, mode)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename_new(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        RealDisk.list(dir)
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.create_dir(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(dir)
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        RealDisk.exists(path)
+    }
+    fn lock(&self, path: &Path, note: &str) -> io::Result<Locking> {
+        RealDisk.lock(path, note)
+    }
+}
+
+/// A reader that began anew each time a part had gone away under it never came to an end beside a writer that erased fast enough.
+#[test]
+fn a_reader_comes_to_an_end_beside_a_writer_that_is_faster() {
+    let setup = Setup::new();
+    let writer = large(&setup, &setup.env, 100, 300);
+    let erased = places(1000);
+    let meanwhile = move |nth: u32| drop(erase(&writer, erased[300 + nth as usize]));
+    let disk = Meddled { opened: AtomicU32::new(0), every: 15, meanwhile: Box::new(meanwhile) };
+    let disk = Arc::new(disk);
+    let env = Env { disk: Arc::clone(&disk) as _, ..setup.env.clone() };
+    let reader = Keyring::open(&env, &setup.mirrors, setup.provider(), true, SMALL).unwrap();
+    assert!(disk.opened.load(Ordering::Relaxed) > 100);
+    assert!(reader.generation() > 10);
 }
 
 #[test]
