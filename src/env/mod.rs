@@ -141,9 +141,9 @@ pub trait Disk: Send + Sync {
 /// The bytes of a lock file.
 const NOTE_BYTES: usize = 64;
 
-/// What a lock file holds: always as long, so that it is written in place on a full disk and no rest of an older note stays.
-fn padded(note: &str) -> String {
-    format!("{note:NOTE_BYTES$}")
+/// What a lock file holds, if anything: always as long, so that it is written in place on a full disk and no rest of an older note stays.
+fn padded(note: &str) -> Option<String> {
+    (!note.is_empty()).then(|| format!("{note:NOTE_BYTES$}"))
 }
 
 /// What came of an attempt to lock.

@@ -126,7 +126,9 @@ impl Disk for RealDisk {
             .open(path)?;
         match file.try_lock() {
             Ok(()) => {
-                file.write_all_at(padded(note).as_bytes(), 0)?;
+                if let Some(note) = padded(note) {
+                    file.write_all_at(note.as_bytes(), 0)?;
+                }
                 Ok(Locking::Held(Box::new(file)))
             }
             Err(TryLockError::WouldBlock) => {

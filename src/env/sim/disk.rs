@@ -292,7 +292,9 @@ impl Disk for SimDisk {
         }
         let number = state.schedule.begin(Kind::Lock, &path, found.is_none(), 0)?;
         let ino = found.unwrap_or_else(|| state.create(number, place));
-        state.write(number, ino, padded(note).as_bytes(), 0)?;
+        if let Some(note) = padded(note) {
+            state.write(number, ino, note.as_bytes(), 0)?;
+        }
         state.locks.insert(ino);
         Ok(Locking::Held(Box::new(Guard(self.handle(&mut state, ino, path, true)))))
     }
