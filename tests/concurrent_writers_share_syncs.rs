@@ -6,14 +6,13 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
+use common::meddled::Meddled;
 use common::sim::World;
 use common::{Folder, NOON, chunk, env_at, replayed, session, session_id, site_id};
-use reelvault::env::{Counted, Disk, Entry, Env, File, Locking, Mode, Random};
+use reelvault::env::{Counted, Env, Random};
 use reelvault::{Depth, Durability, Order, Query, Site, Store};
 
 const SITES: [&str; 3] = ["shop.example", "dash.example", "help.example"];
@@ -219,47 +218,6 @@ fn a_session_that_is_begun_and_archived_while_it_begins_is_one() {
     assert_eq!(interrupted(0, 1), ([false, false], vec![(2, bytes)]));
 }
 
-/// A disk on which something happens before a file is opened for the `n`th time.
-struct Meddled {
-    disk: Arc<dyn Disk>,
-    left: AtomicU64,
-    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-}
-
-impl Disk for Meddled {
-    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
-        if path.extension().is_some_and(|e| e == "rvj") && self.left.fetch_sub(1, SeqCst) == 1 {
-            let meanwhile = self.meanwhile.lock().unwrap().take();
-            meanwhile.into_iter().for_each(|meanwhile| meanwhile());
-        }
-        self.disk.open(path, mode)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename_new(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        self.disk.list(dir)
-    }
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.create_dir(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        self.disk.exists(path)
-    }
-    fn lock(&self, path: &Path, note: &str) -> io::Result<Locking> {
-        self.disk.lock(path, note)
-    }
-}
-
 #[test]
 fn a_reader_that_opens_between_two_journals_sees_a_beginning() {
     // The writer has made its next journal ahead. Between the reader's looks at the two it appends to the first,
@@ -281,10 +239,11 @@ fn a_reader_that_opens_between_two_journals_sees_a_beginning() {
             assert!(send(&writer, 2, 620_000) > first, "in the next journal");
         };
         let env = world.disk.env(&world.clock, 2);
-        let disk = Arc::new(Meddled {
-            disk: Arc::clone(&env.disk),
-            left: AtomicU64::new(nth),
-            meanwhile: Mutex::new(Some(Box::new(meanwhile))),
+        let left = AtomicU64::new(nth);
+        let disk = Meddled::new(&env.disk, move |path| {
+            if path.extension().is_some_and(|e| e == "rvj") && left.fetch_sub(1, SeqCst) == 1 {
+                meanwhile();
+            }
         });
         let options = common::sim::options(Env { disk, ..env }, &world.provider);
         let reader = Store::open_read_only(options).unwrap();

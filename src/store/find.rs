@@ -20,8 +20,8 @@ use super::state::{SegmentInfo, SegmentList};
 /// Tags that are tried for a session whose place in its site's tree is taken.
 pub(super) const ATTEMPTS_MAX: u8 = 4;
 
-/// How often a look-up begins again because segments were dropped or written once more under it.
-const LOOKS_MAX: usize = 4;
+/// How often a look-up begins again because segments were dropped or written once more under it: each time there is one less that can be.
+const LOOKS_MAX: usize = 256;
 
 /// What one segment holds of a session.
 #[derive(Clone)]
@@ -333,15 +333,14 @@ impl Site {
     }
 
     pub(super) fn find_tag(&self, tag: SessionTag, started: Started) -> Result<Looked> {
-        let shard = self.inner.shard(self.site.handle());
         for _ in 1..LOOKS_MAX {
-            let epoch = shard.state.lock().epoch;
             match self.look_for(tag, started) {
-                // A segment was dropped or written once more since the catalog was read.
                 Err(Error::Corrupt(c)) if c.kind == Damage::Missing => {
                     if self.inner.read_only {
                         self.inner.refresh()?;
-                    } else if shard.state.lock().epoch == epoch {
+                    }
+                    // Otherwise it was dropped or written once more since the catalog was read.
+                    if self.is_named(&c.file) {
                         return Err(Error::Corrupt(c));
                     }
                 }
@@ -349,6 +348,12 @@ impl Site {
             }
         }
         self.look_for(tag, started)
+    }
+
+    /// Whether the catalog names a segment.
+    fn is_named(&self, file: &str) -> bool {
+        let segments = self.inner.catalog.snapshot();
+        self.segments_of(&segments, 0..=u32::MAX).any(|s| segment_name(s.entry.id) == file)
     }
 
     fn look_for(&self, tag: SessionTag, started: Started) -> Result<Looked> {

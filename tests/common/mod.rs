@@ -5,6 +5,7 @@
 
 pub(crate) mod backups;
 pub(crate) mod corpus;
+pub(crate) mod meddled;
 pub(crate) mod sim;
 pub(crate) mod spoil;
 
