@@ -43,6 +43,9 @@ fn a_full_disk_does_not_part_a_segment_from_its_manifest() {
     assert_eq!(site.session(&session_id("stays")).unwrap().chunks, 1);
 }
 
+/// What happens while a segment is being opened.
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
 /// A look-up began anew four times when a segment was written once more under it, and then told that it is missing. On a full tmpfs, where syncs cost
 /// nothing, so many were written once more in a row.
 #[test]
@@ -50,8 +53,7 @@ fn a_session_is_found_however_often_its_segment_is_written_again() {
     let world = World::new(43);
     world.clock.set_ms(NOON);
     let env = world.disk.env(&world.clock, 1);
-    // What happens while a segment is being opened, a few times.
-    let meanwhile: Arc<Mutex<Vec<Box<dyn FnOnce() + Send>>>> = Arc::default();
+    let meanwhile: Arc<Mutex<Vec<Meanwhile>>> = Arc::default();
     let next = Arc::clone(&meanwhile);
     let disk = Meddled::new(&env.disk, move |path| {
         if path.extension().is_some_and(|e| e == "rvs") {
