@@ -18,11 +18,21 @@ struct Goal {
     text: &'static str,
     work: &'static str,
     figure: &'static str,
-    best: Best,
-    /// Whether it is compared with the bare loop, and not with the peers.
-    beside_limit: bool,
-    /// What reelvault's figure over the best peer's must be.
+    beside: Beside,
+    /// What reelvault's figure over the other one must be.
     ratio: Ratio,
+}
+
+/// What reelvault's figure stands beside.
+#[derive(Clone, Copy)]
+enum Beside {
+    Peers(Best),
+    /// The same work without an engine.
+    Limit,
+    /// Its own figure for another piece of work.
+    Own(&'static str),
+    /// Nothing: the figure is a ratio by itself.
+    Nothing,
 }
 
 #[derive(Clone, Copy)]
@@ -31,14 +41,13 @@ enum Ratio {
     AtMost(f64),
 }
 
-const GOALS: [Goal; 12] = [
+const GOALS: [Goal; 20] = [
     Goal {
         what: "durable ingest, 64 sessions",
         text: "at least 3 times the best peer",
         work: "ingest 64",
         figure: "raw MB/s",
-        best: Best::Highest,
-        beside_limit: false,
+        beside: Beside::Peers(Best::Highest),
         ratio: Ratio::AtLeast(3.0),
     },
     Goal {
@@ -46,8 +55,7 @@ const GOALS: [Goal; 12] = [
         text: "at most half of the best peer's",
         work: "ingest 64",
         figure: "ack p99 µs",
-        best: Best::Lowest,
-        beside_limit: false,
+        beside: Beside::Peers(Best::Lowest),
         ratio: Ratio::AtMost(0.5),
     },
     Goal {
@@ -55,8 +63,7 @@ const GOALS: [Goal; 12] = [
         text: "at least 2 times the best peer",
         work: "read",
         figure: "cold replay raw MB/s",
-        best: Best::Highest,
-        beside_limit: false,
+        beside: Beside::Peers(Best::Highest),
         ratio: Ratio::AtLeast(2.0),
     },
     Goal {
@@ -64,8 +71,7 @@ const GOALS: [Goal; 12] = [
         text: "at least 2 times the best peer",
         work: "read",
         figure: "warm replay raw MB/s",
-        best: Best::Highest,
-        beside_limit: false,
+        beside: Beside::Peers(Best::Highest),
         ratio: Ratio::AtLeast(2.0),
     },
     Goal {
@@ -73,8 +79,7 @@ const GOALS: [Goal; 12] = [
         text: "at most a tenth of the best peer's time",
         work: "read",
         figure: "cold jump into a long session p50 µs",
-        best: Best::Lowest,
-        beside_limit: false,
+        beside: Beside::Peers(Best::Lowest),
         ratio: Ratio::AtMost(0.1),
     },
     Goal {
@@ -82,8 +87,7 @@ const GOALS: [Goal; 12] = [
         text: "at most a tenth of the best peer's time",
         work: "read",
         figure: "warm jump into a long session p50 µs",
-        best: Best::Lowest,
-        beside_limit: false,
+        beside: Beside::Peers(Best::Lowest),
         ratio: Ratio::AtMost(0.1),
     },
     Goal {
@@ -91,8 +95,7 @@ const GOALS: [Goal; 12] = [
         text: "no slower than the best peer",
         work: "read",
         figure: "list p50 µs",
-        best: Best::Lowest,
-        beside_limit: false,
+        beside: Beside::Peers(Best::Lowest),
         ratio: Ratio::AtMost(1.0),
     },
     Goal {
@@ -100,8 +103,7 @@ const GOALS: [Goal; 12] = [
         text: "at most a hundredth of the best peer's time",
         work: "delete",
         figure: "space back s",
-        best: Best::Lowest,
-        beside_limit: false,
+        beside: Beside::Peers(Best::Lowest),
         ratio: Ratio::AtMost(0.01),
     },
     Goal {
@@ -109,8 +111,7 @@ const GOALS: [Goal; 12] = [
         text: "at most 0.7 of the best peer's",
         work: "fill",
         figure: "stored / raw",
-        best: Best::Lowest,
-        beside_limit: false,
+        beside: Beside::Peers(Best::Lowest),
         ratio: Ratio::AtMost(0.7),
     },
     Goal {
@@ -118,8 +119,7 @@ const GOALS: [Goal; 12] = [
         text: "the lowest of all",
         work: "ingest 64",
         figure: "memory MiB",
-        best: Best::Lowest,
-        beside_limit: false,
+        beside: Beside::Peers(Best::Lowest),
         ratio: Ratio::AtMost(1.0),
     },
     Goal {
@@ -127,8 +127,7 @@ const GOALS: [Goal; 12] = [
         text: "faster than the best peer",
         work: "reopen",
         figure: "reopen after kill s",
-        best: Best::Lowest,
-        beside_limit: false,
+        beside: Beside::Peers(Best::Lowest),
         ratio: Ratio::AtMost(1.0),
     },
     Goal {
@@ -136,9 +135,72 @@ const GOALS: [Goal; 12] = [
         text: "at least 0.85 of it",
         work: "ingest 64",
         figure: "raw MB/s",
-        best: Best::Highest,
-        beside_limit: true,
+        beside: Beside::Limit,
         ratio: Ratio::AtLeast(0.85),
+    },
+    Goal {
+        what: "bytes written a stored byte, 64 sessions",
+        text: "at most 2.2 with archiving",
+        work: "ingest 64",
+        figure: "written / stored",
+        beside: Beside::Nothing,
+        ratio: Ratio::AtMost(2.2),
+    },
+    Goal {
+        what: "replay, warm, beside opening and decompressing in memory",
+        text: "at least 0.8 of it",
+        work: "read",
+        figure: "warm replay raw MB/s",
+        beside: Beside::Limit,
+        ratio: Ratio::AtLeast(0.8),
+    },
+    Goal {
+        what: "replay, warm, 50 GiB beside 1",
+        text: "within 1.2 times",
+        work: "read, 51200 MiB",
+        figure: "warm replay raw MB/s",
+        beside: Beside::Own("read, 1024 MiB"),
+        ratio: Ratio::AtLeast(1.0 / 1.2),
+    },
+    Goal {
+        what: "replay, warm, 100,000 sites beside 10",
+        text: "within 1.2 times",
+        work: "read, 100000 sites",
+        figure: "warm replay raw MB/s",
+        beside: Beside::Own("read, 10 sites"),
+        ratio: Ratio::AtLeast(1.0 / 1.2),
+    },
+    Goal {
+        what: "list, 50 GiB beside 1",
+        text: "within 1.2 times",
+        work: "read, 51200 MiB",
+        figure: "list p50 µs",
+        beside: Beside::Own("read, 1024 MiB"),
+        ratio: Ratio::AtMost(1.2),
+    },
+    Goal {
+        what: "list, 100,000 sites beside 10",
+        text: "within 1.2 times",
+        work: "read, 100000 sites",
+        figure: "list p50 µs",
+        beside: Beside::Own("read, 10 sites"),
+        ratio: Ratio::AtMost(1.2),
+    },
+    Goal {
+        what: "ingest, 50 GiB beside 1",
+        text: "within 1.2 times",
+        work: "fill, 51200 MiB",
+        figure: "raw MB/s",
+        beside: Beside::Own("fill, 1024 MiB"),
+        ratio: Ratio::AtLeast(1.0 / 1.2),
+    },
+    Goal {
+        what: "ingest, 100,000 sites beside 10",
+        text: "within 1.2 times",
+        work: "fill, 100000 sites",
+        figure: "raw MB/s",
+        beside: Beside::Own("fill, 10 sites"),
+        ratio: Ratio::AtLeast(1.0 / 1.2),
     },
 ];
 
@@ -147,8 +209,8 @@ pub(crate) struct Reached {
     pub(crate) what: &'static str,
     pub(crate) text: &'static str,
     pub(crate) ours: f64,
-    pub(crate) best: f64,
-    pub(crate) peer: String,
+    /// What it stands beside, and that figure.
+    pub(crate) beside: Option<(String, f64)>,
     pub(crate) ratio: f64,
     pub(crate) reached: bool,
 }
@@ -161,21 +223,28 @@ pub(crate) fn reached(results: &Results) -> Vec<Reached> {
 impl Goal {
     fn look(&self, results: &Results) -> Option<Reached> {
         let track = Track::EqualSecurity;
-        let figure = |peer: &str| results.median(track, peer, self.work, self.figure);
-        let ours = figure("reelvault")?;
-        let peers = results.peers(track).into_iter();
-        let others =
-            peers.filter(|peer| peer != "reelvault" && (peer == "limit") == self.beside_limit);
-        let known = others.filter_map(|peer| Some((figure(&peer)?, peer)));
-        let (best, peer) = match self.best {
-            Best::Highest => known.max_by(|a, b| a.0.total_cmp(&b.0)),
-            Best::Lowest => known.min_by(|a, b| a.0.total_cmp(&b.0)),
-        }?;
-        let ratio = ours / best;
+        let figure = |peer: &str, work| results.median(track, peer, work, self.figure);
+        let ours = figure("reelvault", self.work)?;
+        let beside = match self.beside {
+            Beside::Nothing => None,
+            Beside::Own(work) => Some((work.to_owned(), figure("reelvault", work)?)),
+            Beside::Limit => Some(("limit".to_owned(), figure("limit", self.work)?)),
+            Beside::Peers(best) => {
+                let peers = results.peers(track).into_iter();
+                let others = peers.filter(|peer| peer != "reelvault" && peer != "limit");
+                let known = others.filter_map(|peer| Some((figure(&peer, self.work)?, peer)));
+                let (figure, peer) = match best {
+                    Best::Highest => known.max_by(|a, b| a.0.total_cmp(&b.0)),
+                    Best::Lowest => known.min_by(|a, b| a.0.total_cmp(&b.0)),
+                }?;
+                Some((peer, figure))
+            }
+        };
+        let ratio = ours / beside.as_ref().map_or(1.0, |(_, figure)| *figure);
         let reached = match self.ratio {
             Ratio::AtLeast(goal) => ratio >= goal,
             Ratio::AtMost(goal) => ratio <= goal,
         };
-        Some(Reached { what: self.what, text: self.text, ours, best, peer, ratio, reached })
+        Some(Reached { what: self.what, text: self.text, ours, beside, ratio, reached })
     }
 }

@@ -59,6 +59,20 @@ pub(crate) fn forget_cached(dir: &Path) -> Result<()> {
     })
 }
 
+/// Copies a file, or a directory with all that is in it, as it is.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+    let failed = |e| PeerError::Io(from.to_owned(), e);
+    if !from.is_dir() {
+        return std::fs::copy(from, to).map(drop).map_err(failed);
+    }
+    std::fs::create_dir_all(to).map_err(failed)?;
+    for entry in std::fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
 fn each_file(dir: &Path, visit: &mut dyn FnMut(&Path)) -> Result<()> {
     let failed = |e| PeerError::Io(dir.to_owned(), e);
     for entry in std::fs::read_dir(dir).map_err(failed)? {

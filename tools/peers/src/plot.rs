@@ -47,6 +47,10 @@ const PLOTS: [Plot; 6] = [
 
 const WIDTH: u32 = 900;
 const HEIGHT: u32 = 420;
+/// Beside the bars, so that it hides none of them.
+const LEGEND_WIDTH: u32 = 120;
+const LEGEND_TOP: i32 = 52;
+const LEGEND_LINE: i32 = 24;
 /// Times differ by powers of ten, so their axis is logarithmic; bars begin here.
 const LOG_FROM: f64 = 10.0;
 
@@ -100,7 +104,7 @@ fn label(work: &str, figure: &str, unit: &str) -> String {
 
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 
-/// Groups of bars, one bar for each peer.
+/// Groups of bars, one bar for each peer, and at the right what is whose.
 fn bars(
     path: &Path,
     (title, unit): (&str, &str),
@@ -110,49 +114,61 @@ fn bars(
 ) -> Drawn {
     let root = SVGBackend::new(path, (WIDTH, HEIGHT)).into_drawing_area();
     root.fill(&WHITE)?;
+    let (left, right) = root.split_horizontally(WIDTH - LEGEND_WIDTH);
     let most = values.iter().flatten().flatten().copied().fold(0.0, f64::max);
     let logarithmic = unit == "µs";
     // One line of axis for both kinds: what is drawn is the logarithm where the axis is one.
     let place = |value: f64| if logarithmic { (value / LOG_FROM).max(1.0).log10() } else { value };
-    let mut chart = ChartBuilder::on(&root)
+    let mut chart = ChartBuilder::on(&left)
         .caption(title, ("sans-serif", 20))
         .margin(12)
         .x_label_area_size(28)
         .y_label_area_size(64)
-        .build_cartesian_2d(0.0..labels.len() as f64, 0.0..place(most) * 1.25)?;
+        .build_cartesian_2d(0.0..labels.len() as f64, 0.0..place(most) * 1.05)?;
     let axis = |at: &f64| match logarithmic {
-        true => crate::report::number(LOG_FROM * 10f64.powf(*at)),
+        true => time(LOG_FROM * 10f64.powf(*at)),
         false => crate::report::number(*at),
     };
     let group = |at: &f64| labels.get(*at as usize).cloned().unwrap_or_default();
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
         .x_labels(labels.len() + 1)
         .x_label_formatter(&group)
-        .x_label_offset(WIDTH as i32 / 2 / labels.len().max(1) as i32)
-        .y_desc(unit)
+        .x_label_offset((WIDTH - LEGEND_WIDTH) as i32 / 2 / labels.len().max(1) as i32)
+        .y_desc(if logarithmic { "" } else { unit })
+        .y_labels(if logarithmic { place(most).ceil() as usize + 1 } else { 8 })
         .y_label_formatter(&axis)
         .draw()?;
-    let width = 0.85 / peers.len() as f64;
-    for (n, peer) in peers.iter().enumerate() {
+    let in_it: Vec<(usize, &String)> = peers
+        .iter()
+        .enumerate()
+        .filter(|(n, _)| values.iter().any(|group| group.get(*n).copied().flatten().is_some()))
+        .collect();
+    let width = 0.85 / in_it.len() as f64;
+    for (at, (n, peer)) in in_it.into_iter().enumerate() {
         let colour = COLOURS[n % COLOURS.len()];
         let bars = values.iter().enumerate().filter_map(|(group, values)| {
             let value = values.get(n).copied().flatten()?;
-            let left = group as f64 + 0.075 + n as f64 * width;
+            let left = group as f64 + 0.075 + at as f64 * width;
             Some(Rectangle::new([(left, 0.0), (left + width * 0.9, place(value))], colour.filled()))
         });
-        chart
-            .draw_series(bars)?
-            .label(peer)
-            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled()));
+        chart.draw_series(bars)?;
+        let top = LEGEND_TOP + at as i32 * LEGEND_LINE;
+        right.draw(&Rectangle::new([(0, top), (12, top + 12)], colour.filled()))?;
+        right.draw(&Text::new(peer.clone(), (20, top), ("sans-serif", 14)))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.2))
-        .draw()?;
     root.present()?;
     Ok(())
+}
+
+/// Microseconds in the unit in which they are short.
+fn time(us: f64) -> String {
+    let (value, unit) = match us {
+        us if us < 1e3 => (us, "µs"),
+        us if us < 1e6 => (us / 1e3, "ms"),
+        us => (us / 1e6, "s"),
+    };
+    format!("{value:.0} {unit}")
 }

@@ -113,18 +113,20 @@ fn page(results: &Results, plots: &[(String, String)]) -> String {
     );
     let goals = goals::reached(results);
     if !goals.is_empty() {
-        page.push_str("\n## Goals\n\nAgainst the best peer in each line, all equally safe.\n\n");
-        page.push_str("| what | goal | reelvault | best peer | | ratio | |\n|---|---|---:|---|---:|---:|---|\n");
+        page.push_str("\n## Goals\n\nBeside the best peer in each line, all equally safe, or beside what the line says.\n\n");
+        page.push_str(
+            "| what | goal | reelvault | beside | | ratio | |\n|---|---|---:|---|---:|---:|---|\n",
+        );
         for goal in goals {
             let reached = if goal.reached { "reached" } else { "**missed**" };
+            let (name, figure) =
+                goal.beside.map_or_else(Default::default, |(name, figure)| (name, number(figure)));
             let _ = writeln!(
                 page,
-                "| {} | {} | {} | {} | {} | {} | {reached} |",
+                "| {} | {} | {} | {name} | {figure} | {} | {reached} |",
                 goal.what,
                 goal.text,
                 number(goal.ours),
-                goal.peer,
-                number(goal.best),
                 number(goal.ratio),
             );
         }

@@ -30,7 +30,7 @@ pub(crate) struct How {
     /// Only this track.
     #[arg(long)]
     track: Vec<Track>,
-    /// Only this work: ingest, read (with deleting), kill or growth.
+    /// Only this work: ingest, read (with deleting), kill, backup or growth.
     #[arg(long)]
     only: Vec<Part>,
     /// Rounds; medians are told.
@@ -50,6 +50,7 @@ enum Part {
     Ingest,
     Read,
     Kill,
+    Backup,
     Growth,
 }
 
@@ -163,6 +164,11 @@ impl Running<'_> {
                 }
                 self.clear(*peer)?;
             }
+            if track == Track::EqualSecurity {
+                let raw = self.how.mib(2_048, 192);
+                let amount = ["--raw-bytes", &raw];
+                self.work((track, Peer::Reelvault, Task::Memory, round), "read", &amount)?;
+            }
         }
         if self.how.wants(Part::Kill) {
             for peer in &peers {
@@ -171,6 +177,14 @@ impl Running<'_> {
                 for (task, name) in [(Task::Leave, "leave"), (Task::Reopen, "reopen")] {
                     self.work((track, *peer, task, round), name, &amount)?;
                 }
+                self.clear(*peer)?;
+            }
+        }
+        if self.how.wants(Part::Backup) {
+            for peer in peers.iter().filter(|peer| peer.backs_up()) {
+                let raw = self.how.mib(2_048, 96);
+                let amount = ["--raw-bytes", &raw, "--threads", "8"];
+                self.work((track, *peer, Task::Backup, round), "backup", &amount)?;
                 self.clear(*peer)?;
             }
         }
@@ -309,7 +323,8 @@ impl Running<'_> {
         name: &str,
         amount: &[&str],
     ) -> Result<()> {
-        let called = if task == Task::Limit { "limit" } else { peer.name() };
+        let is_limit = matches!(task, Task::Limit | Task::Memory);
+        let called = if is_limit { "limit" } else { peer.name() };
         let mut command = self.command((track, peer, task, round), amount)?;
         if task == Task::Leave {
             // It is killed, and tells nothing.

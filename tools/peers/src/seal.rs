@@ -30,6 +30,7 @@ thread_local! {
 pub(crate) struct Sealer {
     /// Whether the peer seals by itself, and this only compresses.
     only_packs: bool,
+    level: i32,
     keys: RwLock<HashMap<u32, Arc<LessSafeKey>>>,
     /// A random beginning, counted up: no nonce comes twice in a process, and of two processes hardly.
     nonces: AtomicU64,
@@ -48,12 +49,17 @@ impl Sealer {
             let _ = aws_lc_rs::rand::fill(bytes);
         }
         let nonces = AtomicU64::new(u64::from_le_bytes(start));
-        Self { only_packs: false, keys: RwLock::default(), nonces, process }
+        Self { only_packs: false, level: LEVEL, keys: RwLock::default(), nonces, process }
     }
 
     /// For a peer that seals by itself, and does not compress.
     pub(crate) fn only_packing(self) -> Self {
         Self { only_packs: true, ..self }
+    }
+
+    /// With another level of zstd.
+    pub(crate) fn at_level(self, level: i32) -> Self {
+        Self { level, ..self }
     }
 
     fn key(&self, site: u32) -> Result<Arc<LessSafeKey>> {
@@ -87,7 +93,7 @@ impl Sealer {
             out.resize(header.len() + zstd::zstd_safe::compress_bound(body.len()), 0);
             let packed = with(
                 &COMPRESSOR,
-                || Compressor::new(LEVEL),
+                || Compressor::new(self.level),
                 |c| c.compress_to_buffer(body, &mut out[header.len()..]),
             )?;
             out.truncate(header.len() + packed);
@@ -103,7 +109,7 @@ impl Sealer {
         out[NONCE_BYTES..from].copy_from_slice(header);
         let packed = with(
             &COMPRESSOR,
-            || Compressor::new(LEVEL),
+            || Compressor::new(self.level),
             |c| c.compress_to_buffer(body, &mut out[from..]),
         )?;
         out.truncate(from + packed);

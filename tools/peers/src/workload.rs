@@ -1,6 +1,7 @@
 //! What is recorded: sessions made of the recorded corpus, by the distributions of a recording service, each following from the seed and
 //! its number alone.
 
+use std::collections::HashSet;
 use std::f64::consts::TAU;
 use std::sync::Arc;
 
@@ -129,6 +130,14 @@ impl Workload {
         planned.of.site = 0;
         planned.bytes = bytes;
         planned
+    }
+
+    /// The raw bytes of a session, each chunk once, however many times it comes.
+    pub(crate) fn raw_bytes(&self, planned: &Planned) -> u64 {
+        let mut seen = HashSet::new();
+        let mut rows = self.rows(planned);
+        rows.retain(|row| seen.insert(row.seq));
+        rows.iter().map(|row| row.events.len() as u64).sum()
     }
 
     /// The chunks of a session in the order in which they arrive. Recordings follow one another until it has its size; none comes

@@ -93,6 +93,10 @@ pub(crate) trait Engine: Send + Sync {
     fn drop_day(&self, day: u32) -> Result<()>;
     /// Deletes one session for good: nothing of it may be left on the disk that could be read with the keys there are.
     fn erase(&self, of: Of) -> Result<()>;
+    /// Copies into a directory what a backup there does not have yet, as the peer's own backups do. See [`Peer::backs_up`].
+    fn back_up(&self, _to: &Path) -> Result<()> {
+        Err(PeerError::Harness("a backup of a peer that has none"))
+    }
     /// Does all work that was put off, as the peer's manual says it is to be done.
     fn settle(&self) -> Result<()>;
     /// Ends in order.
@@ -135,6 +139,28 @@ impl Peer {
             Self::Sqlcipher => "SQLCipher",
             #[cfg(feature = "surrealkv")]
             Self::Surrealkv => "SurrealKV",
+        }
+    }
+
+    /// Whether it has incremental backups of its own.
+    pub(crate) fn backs_up(self) -> bool {
+        match self {
+            Self::Reelvault => true,
+            #[cfg(feature = "rocksdb")]
+            Self::Rocksdb => true,
+            #[allow(unreachable_patterns, reason = "peers can be left out")]
+            _ => false,
+        }
+    }
+
+    /// Restores the last backup in a directory to where it can be opened; `live` is where the backup was made.
+    pub(crate) fn restore(self, live: &Setup, backup: &Path, to: &Setup) -> Result<()> {
+        match self {
+            Self::Reelvault => reelvault::restore(live, backup, to),
+            #[cfg(feature = "rocksdb")]
+            Self::Rocksdb => rocksdb::restore(backup, &to.dir),
+            #[allow(unreachable_patterns, reason = "peers can be left out")]
+            _ => Err(PeerError::Harness("a backup of a peer that has none")),
         }
     }
 

@@ -1,8 +1,10 @@
 //! reelvault, by its public interface, as a recording service embeds it.
 
 use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::reelvault::backup::{Backup, DirPlace, How, Repository, What};
 use ::reelvault::env::Env;
 use ::reelvault::{
     Chunk, Held, KeyFile, KeyProvider, Options, Order, Query, Retention, Session, SessionId, Site,
@@ -10,6 +12,7 @@ use ::reelvault::{
 };
 
 use super::{DAY_MS, Engine, Of, Setup};
+use crate::measure::copy;
 use crate::workload::{Named, Row};
 use crate::{PeerError, Result};
 
@@ -18,7 +21,13 @@ const RETENTION_DAYS: u32 = 90;
 /// The service's own choice, as `reelvault bench` has it: few sites share one.
 const SHARDS: u16 = 4;
 
+const KEY: &str = "key";
+const KEYRINGS: [&str; 2] = ["keyring-1", "keyring-2"];
+const STORE: &str = "store";
+
 pub(super) struct Vault {
+    options: Options,
+    dir: PathBuf,
     store: Store,
     sites: Vec<Site>,
 }
@@ -37,26 +46,49 @@ fn session_id(session: u64) -> Result<SessionId> {
 
 pub(super) fn open(setup: &Setup) -> Result<Vault> {
     let env = Env::real();
-    let key = setup.dir.join("key");
+    let key = setup.dir.join(KEY);
     let is_new = !key.exists();
     let provider: Arc<dyn KeyProvider> = Arc::new(match is_new {
         true => KeyFile::create(&env, &key).map_err(failed)?,
         false => KeyFile::open(&env, &key).map_err(failed)?,
     });
-    let mirrors = ["keyring-1", "keyring-2"].map(|name| setup.dir.join(name));
-    let options = Options::new(setup.dir.join("store"), mirrors, provider)
-        .shards(SHARDS)
-        .cache_bytes(setup.cache_bytes);
+    let mirrors = KEYRINGS.map(|name| setup.dir.join(name));
+    let dir = setup.dir.join(STORE);
+    let options =
+        Options::new(&dir, mirrors, provider).shards(SHARDS).cache_bytes(setup.cache_bytes);
     let store = match is_new {
-        true => Store::create(options).map_err(failed)?,
-        false => Store::open(options).map_err(failed)?,
+        true => Store::create(options.clone()).map_err(failed)?,
+        false => Store::open(options.clone()).map_err(failed)?,
     };
     let ids = (0..setup.sites).map(site_id).collect::<Result<Vec<_>>>()?;
     let sites = match is_new {
         true => store.add_sites(ids.into_iter().map(|id| (id, RETENTION_DAYS))).map_err(failed)?,
         false => ids.iter().map(|id| store.site(id).map_err(failed)).collect::<Result<_>>()?,
     };
-    Ok(Vault { store, sites })
+    Ok(Vault { options, dir, store, sites })
+}
+
+fn repository(options: &Options, dir: &Path) -> Result<Repository> {
+    let place = Arc::new(DirPlace::new(&Env::real(), dir));
+    Repository::open_or_make(place, options.clone()).map_err(failed)
+}
+
+/// The store out of its backup. Keys are in no backup: they are taken along, as an operator does who moves to another machine.
+pub(super) fn restore(live: &Setup, backup: &Path, to: &Setup) -> Result<()> {
+    super::make_dir(&to.dir)?;
+    for name in [KEY].into_iter().chain(KEYRINGS) {
+        copy(&live.dir.join(name), &to.dir.join(name))?;
+        let parts = format!("{name}.parts");
+        if live.dir.join(&parts).exists() {
+            copy(&live.dir.join(&parts), &to.dir.join(&parts))?;
+        }
+    }
+    let provider = KeyFile::open(&Env::real(), to.dir.join(KEY)).map_err(failed)?;
+    let mirrors = KEYRINGS.map(|name| to.dir.join(name));
+    let repository =
+        repository(&Options::new(to.dir.join(STORE), mirrors, Arc::new(provider)), backup)?;
+    let latest = repository.latest(None).map_err(failed)?;
+    repository.restore(latest, to.dir.join(STORE), &What::All, &|_| true).map(drop).map_err(failed)
 }
 
 impl Vault {
@@ -134,12 +166,18 @@ impl Engine for Vault {
         }
     }
 
+    fn back_up(&self, to: &Path) -> Result<()> {
+        let repository = repository(&self.options, to)?;
+        let mut backup = Backup::new(&repository, &self.dir).map_err(failed)?;
+        backup.run(&How::default(), &|_| true).map(drop).map_err(failed)
+    }
+
     fn settle(&self) -> Result<()> {
         self.store.archive().map_err(failed)
     }
 
     fn close(self: Box<Self>) -> Result<()> {
-        let Self { store, sites } = *self;
+        let Self { store, sites, .. } = *self;
         drop(sites);
         store.close().map_err(failed)
     }

@@ -1,8 +1,12 @@
 //! RocksDB: a column family for each day, large values in blob files, its own group commit of concurrent threads with `sync`.
 
+use std::path::Path;
+
+use ::rocksdb::backup::{BackupEngine, BackupEngineOptions, RestoreOptions};
 use ::rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, DB, DBCompressionType,
-    Direction, IteratorMode, Options, ReadOptions, WaitForCompactOptions, WriteBatch, WriteOptions,
+    Direction, Env, IteratorMode, Options, ReadOptions, WaitForCompactOptions, WriteBatch,
+    WriteOptions,
 };
 
 use super::rows::{Rows, chunk_key, session_from, session_key};
@@ -55,6 +59,18 @@ pub(super) fn open(setup: &Setup) -> Result<Rocks> {
         }
     }
     Ok(Rocks { rows: Rows::new(setup.sealer()), db, options })
+}
+
+/// Its backup engine, with as many threads as there are processors.
+fn backups(dir: &Path) -> Result<BackupEngine> {
+    let mut options = BackupEngineOptions::new(dir).map_err(failed)?;
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    options.set_max_background_operations(cores as i32);
+    BackupEngine::open(&options, &Env::new().map_err(failed)?).map_err(failed)
+}
+
+pub(super) fn restore(backup: &Path, to: &Path) -> Result<()> {
+    backups(backup)?.restore_from_latest_backup(to, to, &RestoreOptions::default()).map_err(failed)
 }
 
 impl Rocks {
@@ -132,6 +148,10 @@ impl Engine for Rocks {
         how.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         self.db.compact_range_cf_opt(&family, Some(&from), Some(&end), &how);
         Ok(())
+    }
+
+    fn back_up(&self, to: &Path) -> Result<()> {
+        backups(to)?.create_new_backup_flush(&self.db, true).map_err(failed)
     }
 
     fn settle(&self) -> Result<()> {

@@ -21,8 +21,7 @@ pub(super) fn reopen(work: &Work<'_>) -> Result<Figures> {
     let planned = work.sessions();
     let mut lost = 0;
     for session in &planned {
-        let wanted: u64 =
-            work.workload.rows(session).iter().map(|row| row.events.len() as u64).sum();
+        let wanted = work.workload.raw_bytes(session);
         let mut read = 0;
         engine.replay(session.of, &mut |events| read += events.len() as u64)?;
         lost += u64::from(read != wanted);

@@ -1,5 +1,6 @@
 //! What is done with a peer, each in a process of its own: its memory and what it writes are seen by themselves.
 
+mod backup;
 mod delete;
 mod fill;
 mod ingest;
@@ -29,6 +30,10 @@ pub(crate) enum Task {
     Read,
     /// Erasing a session, dropping a day.
     Delete,
+    /// The same sessions, opened and decompressed in memory.
+    Memory,
+    /// A first backup, a next one, and restoring.
+    Backup,
     /// Appends, and dies without a word.
     Leave,
     /// Opens what such a process left.
@@ -89,6 +94,8 @@ pub(crate) fn run(task: Task, peer: Peer, track: Track, amount: &Amount) -> Resu
         Task::Limit => ingest::limit(&work),
         Task::Fill => fill::run(&work),
         Task::Read => read::run(&work),
+        Task::Memory => read::limit(&work),
+        Task::Backup => backup::run(&work),
         Task::Delete => delete::run(&work),
         Task::Leave => kill::leave(&work),
         Task::Reopen => kill::reopen(&work),
@@ -127,8 +134,7 @@ impl Work<'_> {
             }
             let share = bytes * u64::from(self.amount.days) / self.amount.raw_bytes;
             let session = self.workload.session(number, self.first_day() + share as u32);
-            bytes +=
-                self.workload.rows(&session).iter().map(|row| row.events.len() as u64).sum::<u64>();
+            bytes += self.workload.raw_bytes(&session);
             planned.push(session);
         }
         planned

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Work;
 use crate::engine::{Engine, Of};
 use crate::measure::{self, Figures, Latencies, timed};
+use crate::seal::{Sealer, unpack};
 use crate::workload::Planned;
 use crate::{PeerError, Result};
 
@@ -18,6 +19,9 @@ const PLAYED_MS: u64 = 30_000;
 /// Lists of this many sessions.
 const LISTS: u32 = 40;
 const LISTED: usize = 100;
+/// What reelvault archives with, by default, and the raw bytes after which it ends a block.
+const ARCHIVE_LEVEL: i32 = 5;
+const BLOCK_BYTES: usize = 4 << 20;
 
 pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     let mut figures = Figures::new();
@@ -25,12 +29,7 @@ pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     let (opening, engine) = timed(|| work.peer.open(&work.setup()))?;
     figures.insert("open s".to_owned(), opening.as_secs_f64());
     let planned = work.sessions();
-    let raw = |session: &Planned| {
-        work.workload.rows(session).iter().map(|row| row.events.len() as u64).sum()
-    };
-    let wanted = planned.iter().map(|session| (session, raw(session)));
-    let replayed: Vec<_> =
-        wanted.filter(|(_, bytes)| REPLAYED_BYTES.contains(bytes)).take(REPLAYS).collect();
+    let replayed = replayed(work, &planned);
     for (name, cold) in [("cold", true), ("warm", false)] {
         replay(work, &*engine, &replayed, (name, cold), &mut figures)?;
     }
@@ -38,6 +37,48 @@ pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     list(work, &*engine, &mut figures)?;
     engine.close()?;
     Ok(figures)
+}
+
+/// The sessions that are replayed, with their raw sizes.
+fn replayed<'a>(work: &Work<'_>, planned: &'a [Planned]) -> Vec<(&'a Planned, u64)> {
+    let wanted = planned.iter().map(|session| (session, work.workload.raw_bytes(session)));
+    wanted.filter(|(_, bytes)| REPLAYED_BYTES.contains(bytes)).take(REPLAYS).collect()
+}
+
+/// The same sessions, opened and decompressed in memory by one thread: compressed as well as reelvault compresses what it archives, and
+/// in blocks as large as its own.
+pub(super) fn limit(work: &Work<'_>) -> Result<Figures> {
+    let sealer = Sealer::new().at_level(ARCHIVE_LEVEL);
+    let planned = work.sessions();
+    let (mut sealed, mut raw_bytes) = (Vec::new(), 0);
+    for (session, bytes) in replayed(work, &planned) {
+        raw_bytes += bytes;
+        let mut raw = Vec::new();
+        let mut rows = work.workload.rows(session);
+        rows.sort_by_key(|row| row.seq);
+        rows.dedup_by_key(|row| row.seq);
+        for row in rows {
+            raw.extend_from_slice(row.events);
+            if raw.len() >= BLOCK_BYTES {
+                sealed.push(sealer.seal(0, b"", b"", &raw)?);
+                raw.clear();
+            }
+        }
+        sealed.push(sealer.seal(0, b"", b"", &raw)?);
+    }
+    let (took, bytes) = timed(|| {
+        let mut bytes = 0;
+        for block in &mut sealed {
+            let text = sealer.open(0, b"", block)?;
+            bytes += unpack(&block[text])?.len() as u64;
+        }
+        Ok(bytes)
+    })?;
+    if bytes != raw_bytes {
+        return Err(PeerError::Harness("a block in memory"));
+    }
+    let rate = raw_bytes as f64 / 1e6 / took.as_secs_f64();
+    Ok(Figures::from([("warm replay raw MB/s".to_owned(), rate)]))
 }
 
 /// Whole sessions: the time to the first byte and to the last.
