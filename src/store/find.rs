@@ -20,7 +20,8 @@ use super::state::{SegmentInfo, SegmentList};
 /// Tags that are tried for a session whose place in its site's tree is taken.
 pub(super) const ATTEMPTS_MAX: u8 = 4;
 
-/// How often a look-up begins again because segments were dropped or written once more under it: each time there is one less that can be.
+/// How often a look-up begins again because segments were dropped or written once more under it. Each of them is work of the writer, which comes
+/// to an end; this is for a mistake that would not.
 const LOOKS_MAX: usize = 256;
 
 /// What one segment holds of a session.

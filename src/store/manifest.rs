@@ -92,11 +92,16 @@ impl ManifestFile {
         self.current.lock().generation
     }
 
+    /// Whether it is not certain which manifest the disk holds.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.unsure.load(Ordering::Relaxed)
+    }
+
     /// Changes the manifest and makes the change durable. On an error the change is not in effect. If it is not
     /// certain that the disk agrees, nothing more is published until the store is opened again.
     pub(super) fn publish<T>(&self, change: impl FnOnce(&mut Manifest) -> T) -> Result<T> {
         let mut current = self.current.lock();
-        if self.unsure.load(Ordering::Relaxed) {
+        if self.is_unsure() {
             return Err(Error::ManifestUnsure);
         }
         let mut next = current.clone();

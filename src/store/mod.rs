@@ -430,7 +430,7 @@ impl Inner {
             });
             match tidied {
                 // They stay for the next opening to remove: the store is wanted on a full disk, too.
-                Err(Error::DiskFull { .. }) => {}
+                Err(Error::DiskFull { .. }) if !self.manifest.is_unsure() => {}
                 tidied => tidied?,
             }
         }
