@@ -26,10 +26,7 @@ fn workload() -> Workload {
 
 /// What was appended, in the order of its numbers.
 fn appended(workload: &Workload, session: &Planned) -> Vec<u8> {
-    let mut rows = workload.rows(session);
-    rows.sort_by_key(|row| row.seq);
-    rows.dedup_by_key(|row| row.seq);
-    rows.iter().flat_map(|row| row.events.to_vec()).collect()
+    workload.in_order(session).iter().flat_map(|row| row.events.to_vec()).collect()
 }
 
 fn replayed(engine: &dyn Engine, session: &Planned) -> Vec<u8> {

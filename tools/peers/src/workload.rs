@@ -1,7 +1,6 @@
 //! What is recorded: sessions made of the recorded corpus, by the distributions of a recording service, each following from the seed and
 //! its number alone.
 
-use std::collections::HashSet;
 use std::f64::consts::TAU;
 use std::sync::Arc;
 
@@ -132,12 +131,17 @@ impl Workload {
         planned
     }
 
-    /// The raw bytes of a session, each chunk once, however many times it comes.
-    pub(crate) fn raw_bytes(&self, planned: &Planned) -> u64 {
-        let mut seen = HashSet::new();
+    /// The chunks of a session as they are to be read: in order, each once, however it came.
+    pub(crate) fn in_order(&self, planned: &Planned) -> Vec<Row<'_>> {
         let mut rows = self.rows(planned);
-        rows.retain(|row| seen.insert(row.seq));
-        rows.iter().map(|row| row.events.len() as u64).sum()
+        rows.sort_by_key(|row| row.seq);
+        rows.dedup_by_key(|row| row.seq);
+        rows
+    }
+
+    /// The raw bytes of a session that is read.
+    pub(crate) fn raw_bytes(&self, planned: &Planned) -> u64 {
+        self.in_order(planned).iter().map(|row| row.events.len() as u64).sum()
     }
 
     /// The chunks of a session in the order in which they arrive. Recordings follow one another until it has its size; none comes

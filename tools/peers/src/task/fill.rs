@@ -12,11 +12,10 @@ pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     ingest::record(work, &*engine, std::slice::from_ref(&long))?;
     engine.settle()?;
     engine.close()?;
-    let raw: u64 =
-        planned.iter().chain([&long]).map(|session| work.workload.raw_bytes(session)).sum();
     let stored = measure::disk_bytes(&work.amount.dir)? as f64;
     let mut figures = Figures::new();
     let recorded: u64 = planned.iter().map(|session| work.workload.raw_bytes(session)).sum();
+    let raw = recorded + work.workload.raw_bytes(&long);
     figures.insert("raw MB/s".to_owned(), recorded as f64 / 1e6 / took.as_secs_f64());
     latencies.tell("ack", &mut figures);
     figures.insert("raw".to_owned(), raw as f64);

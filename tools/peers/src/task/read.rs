@@ -54,10 +54,7 @@ pub(super) fn limit(work: &Work<'_>) -> Result<Figures> {
     for (session, bytes) in replayed(work, &planned) {
         raw_bytes += bytes;
         let mut raw = Vec::new();
-        let mut rows = work.workload.rows(session);
-        rows.sort_by_key(|row| row.seq);
-        rows.dedup_by_key(|row| row.seq);
-        for row in rows {
+        for row in work.workload.in_order(session) {
             raw.extend_from_slice(row.events);
             if raw.len() >= BLOCK_BYTES {
                 sealed.push(sealer.seal(0, b"", b"", &raw)?);
