@@ -282,23 +282,30 @@ impl Site {
         if !self.is_there(segment, &keys)? {
             return Ok(Vec::new());
         }
-        let found =
-            self.inner.segments.at_place(&segment.entry, &keys, place).map_err(|e| self.name(e))?;
-        let part = |found| ArchivedPart { segment: Arc::clone(segment), found };
-        Ok(found.into_iter().map(part).collect())
+        match self.inner.segments.at_place(&segment.entry, &keys, place) {
+            // It went between two reads of it.
+            Err(e) if self.may_lack(segment, &e) => Ok(Vec::new()),
+            Err(e) => Err(self.name(e)),
+            Ok(found) => {
+                let part = |found| ArchivedPart { segment: Arc::clone(segment), found };
+                Ok(found.into_iter().map(part).collect())
+            }
+        }
     }
 
     /// Whether a segment is there; one that is on its way out may not be.
     pub(super) fn is_there(&self, segment: &SegmentInfo, keys: &SegmentKeys) -> Result<bool> {
         // The directory is of all sites: damage of it is not this site's.
         match self.inner.segments.directory(&segment.entry, &keys.directory) {
-            Err(Error::Corrupt(c))
-                if c.kind == Damage::Missing && self.inner.may_be_missing(&segment.entry) =>
-            {
-                Ok(false)
-            }
+            Err(e) if self.may_lack(segment, &e) => Ok(false),
             directory => directory.map(|_| true),
         }
+    }
+
+    /// Whether an error says that a segment is missing which may be.
+    pub(super) fn may_lack(&self, segment: &SegmentInfo, error: &Error) -> bool {
+        matches!(error, Error::Corrupt(c) if c.kind == Damage::Missing)
+            && self.inner.may_be_missing(&segment.entry)
     }
 
     /// All that is held of a session of this id.

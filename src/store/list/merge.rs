@@ -154,6 +154,8 @@ impl<'a> Listing<'a> {
             match self.segment_source(segment, bounds) {
                 Ok(Some(source)) => sources.push(source),
                 Ok(None) => {}
+                // It went between two reads of it.
+                Err(e) if self.site.may_lack(segment, &e) => {}
                 Err(e) => self.note(e)?,
             }
         }
@@ -218,6 +220,9 @@ impl<'a> Listing<'a> {
                     Source::Pages(pages) if pages.page.is_some() => {
                         if let Err(e) = pages.fill(self) {
                             pages.page = None;
+                            if self.site.may_lack(&pages.segment, &e) {
+                                continue;
+                            }
                             self.note(self.site.name(e))?;
                         }
                     }
