@@ -12,13 +12,14 @@
 //! |---|---|
 //! | `dir` | a directory as a [`Place`] |
 //! | `repository` | root, snapshots, lists and marks, sealed and opened |
-//! | `source`, `run` | what there is to back up; doing it |
+//! | `source`, `plan`, `run` | what there is to back up; what of it the repository lacks; doing it |
 //! | `view`, `restore` | a snapshot as a store; a store out of a snapshot |
 //! | `check`, `prune` | whether everything is there; removing what is not needed |
 
 mod body;
 mod check;
 mod dir;
+mod plan;
 mod prune;
 mod repository;
 mod restore;

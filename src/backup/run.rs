@@ -6,27 +6,23 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::body::{Meter, Part, Throttle, is_stopped};
-use super::repository::{PIECES, Repository, SEGMENTS};
+use super::plan::{Growth, Plan};
+use super::repository::{PIECES, Repository};
 use super::source::{Cut, Look, Source};
 use super::{Watch, in_parallel};
 use crate::env::{File, Mode};
 use crate::error::{Damage, Error, Result};
-use crate::format::manifest::SegmentEntry;
-use crate::format::repository::{JournalCut, Made, Piece, SnapshotBody, Stored, bytes_of};
-use crate::ids::{FileId, day_of};
+use crate::format::repository::{JournalCut, Made, Piece, SnapshotBody, Stored};
+use crate::ids::FileId;
 use crate::keyring::draw;
-use crate::limits::{PIECES_MAX, PRUNE_GRACE_MS_MIN};
+use crate::limits::PRUNE_GRACE_MS_MIN;
 use crate::planted::{self, Bug};
 use crate::segment::writer::segment_name;
 use crate::store::manifest::MANIFEST;
 use crate::sync::Mutex;
 
-/// From so many missing segments on, what is there already is found out by one listing.
-const ASKED_ONE_BY_ONE_MAX: usize = 8;
 /// A snapshot names at least so many differences to its list before the list is written anew.
 const DIFFERENCES_MIN: usize = 256;
-/// Pieces of a journal after which it is copied whole again.
-const PIECES_BEFORE_MERGE: usize = PIECES_MAX / 64;
 /// How long what was seen of marks holds, in nanoseconds.
 const LOOK_HOLDS_NS: u64 = PRUNE_GRACE_MS_MIN / 4 * 1_000_000;
 /// The last steps of a continuous backup, which are all kept: two minutes of steps every two seconds.
@@ -65,49 +61,19 @@ pub struct Done {
 
 /// Makes backups of one store, one after the other.
 pub struct Backup<'a> {
-    repository: &'a Repository,
-    source: Source,
-    base: Option<Base>,
+    pub(super) repository: &'a Repository,
+    pub(super) source: Source,
+    pub(super) base: Option<Base>,
     /// The steps of this continuous backup, oldest first: number and time. Most are forgotten when they are old.
     steps: VecDeque<(u64, u64)>,
 }
 
 /// The newest snapshot, on which the next one builds.
-struct Base {
-    body: SnapshotBody,
+pub(super) struct Base {
+    pub(super) body: SnapshotBody,
     /// The list of the snapshot.
     list: Vec<Stored>,
-    all: HashMap<FileId, Stored>,
-}
-
-/// What is to be copied and what is there.
-struct Plan {
-    segments: Vec<Stored>,
-    missing: Vec<Stored>,
-    resumed: u64,
-    journals: Vec<Growth>,
-    deletions: Growth,
-}
-
-/// A file that grows: the pieces that are there, and what is to be copied of it.
-struct Growth {
-    pieces: Vec<Piece>,
-    from: u64,
-    bytes: u64,
-}
-
-impl Growth {
-    fn new(there: Option<&[Piece]>, end: u64) -> Self {
-        let pieces = there.unwrap_or_default();
-        let from = bytes_of(pieces);
-        // A shorter file is another one; of one in very many pieces a single one is made.
-        let (pieces, from) = match from > end || (from < end && pieces.len() >= PIECES_BEFORE_MERGE)
-        {
-            true => (Vec::new(), 0),
-            false => (pieces.to_vec(), from),
-        };
-        Self { pieces, from, bytes: end - from }
-    }
+    pub(super) all: HashMap<FileId, Stored>,
 }
 
 impl<'a> Backup<'a> {
@@ -248,93 +214,6 @@ impl<'a> Backup<'a> {
             Err(e) => return Err(e),
         }
         Ok(())
-    }
-
-    fn plan(&self, look: &Look) -> Result<Plan> {
-        let expired = self.repository.keyring.expired_through();
-        let gone =
-            |s: &SegmentEntry| s.expiry_day().zip(expired).is_some_and(|(day, last)| day <= last);
-        // On a full disk the file of a segment whose day has come goes before anything can say so.
-        let today = day_of(self.repository.env().clock.now_ms());
-        let unlinked = |s: &SegmentEntry| s.has_expired(today) && !self.source.has(s.id);
-        let alive = look.manifest.segments.iter().filter(|s| !gone(s) && !unlinked(s));
-        let there =
-            |s: &SegmentEntry| self.base.as_ref().and_then(|base| base.all.get(&s.id)).copied();
-        let (mut segments, mut unknown) = (Vec::new(), Vec::new());
-        for entry in alive {
-            match there(entry) {
-                Some(stored) => segments.push(stored),
-                None => unknown.push(*entry),
-            }
-        }
-        let (missing, resumed) = self.missing(&unknown)?;
-        segments.extend(&missing);
-        segments.extend(&resumed);
-        let resumed = resumed.len() as u64;
-        let before = |id: FileId| {
-            let journals = self.base.as_ref().map(|base| &base.body.journals)?;
-            journals.iter().find(|journal| journal.id == id).map(|j| &j.pieces[..])
-        };
-        let journals = look.journals.iter();
-        let journals =
-            journals.map(|cut| Growth::new(before(cut.entry.id), cut.end.into())).collect();
-        let log = self.base.as_ref().map(|base| &base.body.deletions[..]);
-        let deletions = Growth::new(log, look.deletions.as_ref().map_or(0, |(_, end)| *end));
-        Ok(Plan { segments, missing, resumed, journals, deletions })
-    }
-
-    /// Which of these segments are to be copied, and which an interrupted backup has copied. What a mark names is
-    /// copied under another name.
-    fn missing(&self, unknown: &[SegmentEntry]) -> Result<(Vec<Stored>, Vec<Stored>)> {
-        let (mut missing, mut resumed) = (Vec::new(), Vec::new());
-        if unknown.is_empty() {
-            return Ok((missing, resumed));
-        }
-        let repository = self.repository;
-        let marks = match repository.marks() {
-            Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::PermissionDenied => {
-                Vec::new()
-            }
-            marks => marks?,
-        };
-        let marked: HashSet<String> = marks.into_iter().flat_map(|(_, mark)| mark.names).collect();
-        let listed: Option<HashMap<String, u64>> = match unknown.len() > ASKED_ONE_BY_ONE_MAX {
-            true => {
-                let names = repository.names(SEGMENTS, usize::MAX)?;
-                Some(names.into_iter().map(|entry| (entry.name, entry.bytes)).collect())
-            }
-            false => None,
-        };
-        for entry in unknown {
-            let mut copy = 0;
-            while marked.contains(&marked_name(entry.id, copy)) {
-                copy += 1;
-            }
-            let stored = Stored { entry: *entry, copy };
-            let there = match &listed {
-                Some(listed) => listed.get(&file_name(entry.id, copy)).copied(),
-                None => self.length(&repository.segment_object(entry.id, copy))?,
-            };
-            let into = if there == Some(entry.bytes) { &mut resumed } else { &mut missing };
-            into.push(stored);
-        }
-        Ok((missing, resumed))
-    }
-
-    fn length(&self, name: &str) -> Result<Option<u64>> {
-        match self.repository.place.length(name) {
-            Ok(bytes) => Ok(Some(bytes)),
-            // Whoever may only write copies it once more.
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(e) => Err(self.repository.failed("looking for", name, e)),
-        }
     }
 
     fn has_changed(&self, look: &Look, plan: &Plan) -> bool {
@@ -521,14 +400,4 @@ fn is_passing(error: &Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, TimedOut, WouldBlock};
     let passing = [ConnectionAborted, ConnectionReset, Interrupted, TimedOut, WouldBlock];
     matches!(error, Error::Io { cause, .. } if passing.contains(&cause.kind()))
-}
-
-/// The name of a segment's object in its folder.
-fn file_name(id: FileId, copy: u32) -> String {
-    if copy == 0 { id.to_string() } else { format!("{id}.{copy}") }
-}
-
-/// The name of a segment's object as marks have it.
-fn marked_name(id: FileId, copy: u32) -> String {
-    format!("{SEGMENTS}/{}", file_name(id, copy))
 }
