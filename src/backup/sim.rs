@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::env::sim::SplitMix;
 use crate::env::{Body, COPIERS, Entry, File, Place};
 use crate::sync::point;
 
@@ -33,7 +34,7 @@ struct State {
     /// Whoever asks may put and list, and read what lies at the root.
     unreadable: bool,
     trouble: Trouble,
-    random: u64,
+    random: SplitMix,
     now_ms: u64,
     requests: u64,
     /// From this request on, nothing arrives any more.
@@ -51,7 +52,7 @@ impl SimPlace {
             locked: false,
             unreadable: false,
             trouble: Trouble::default(),
-            random: seed,
+            random: SplitMix::new(seed),
             now_ms,
             requests: 0,
             dead_from: None,
@@ -68,8 +69,12 @@ impl SimPlace {
     #[must_use]
     pub fn image(&self) -> Self {
         let state = self.0.lock();
-        let image = Self::new(state.now_ms, state.random);
-        image.0.lock().objects = state.objects.clone();
+        let image = Self::new(state.now_ms, 0);
+        {
+            let mut of_image = image.0.lock();
+            of_image.random = state.random.clone();
+            of_image.objects = state.objects.clone();
+        }
         drop(state);
         image
     }
@@ -143,21 +148,12 @@ impl SimPlace {
 }
 
 impl State {
-    /// SplitMix64 (Steele, Lea, Flood 2014).
-    fn next(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn draws(&mut self, of_256: u8) -> bool {
-        self.next() % 256 < u64::from(of_256)
+        self.random.draw() % 256 < u64::from(of_256)
     }
 
     fn arrive_late(&mut self) {
-        if self.next().is_multiple_of(8) {
+        if self.random.draw().is_multiple_of(8) {
             for (name, bytes) in std::mem::take(&mut self.under_way) {
                 self.objects.insert(name, bytes);
             }

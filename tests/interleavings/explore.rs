@@ -6,6 +6,7 @@ use std::panic;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use reelvault::env::sim::SplitMix;
 use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
@@ -29,23 +30,6 @@ pub(crate) fn count(what: &'static str) {
 /// The seed of the schedule that runs.
 pub(crate) fn seed() -> u64 {
     RUNNING.get().map_or(0, |(_, seed)| seed)
-}
-
-/// splitmix64 (Steele, Lea and Flood 2014).
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
 }
 
 /// How the next thread is chosen.
@@ -92,7 +76,7 @@ impl Seeded {
         }
         let mut best = (i64::MIN, 0);
         for task in tasks {
-            let drawn = (self.random.next() >> 1) as i64;
+            let drawn = (self.random.draw() >> 1) as i64;
             best = best.max((*self.priorities.entry(*task).or_insert(drawn), *task));
         }
         best.1
@@ -107,7 +91,7 @@ impl Scheduler for Seeded {
         }
         let seed = self.next;
         (self.next, self.left) = (seed + 1, self.left.saturating_sub(1));
-        self.random = SplitMix(seed);
+        self.random = SplitMix::new(seed);
         self.way = self.draw_way();
         (self.step, self.lowest) = (0, 0);
         self.priorities.clear();
@@ -138,7 +122,7 @@ impl Scheduler for Seeded {
     }
 
     fn next_u64(&mut self) -> u64 {
-        self.random.next()
+        self.random.draw()
     }
 }
 
@@ -189,7 +173,7 @@ fn seeded(model: &'static str, next: u64, left: u64, until: Option<Instant>) -> 
         next,
         left,
         until,
-        random: SplitMix(0),
+        random: SplitMix::new(0),
         way: Way::Uniform,
         step: 0,
         steps: Rc::default(),

@@ -61,7 +61,7 @@ mod tests;
 
 pub use clock::SimClock;
 pub use disk::SimDisk;
-pub use random::SimRandom;
+pub use random::{SimRandom, SplitMix};
 pub use schedule::{Fault, Kind, Operation, ReadFault, When};
 pub use survival::Survival;
 

@@ -79,7 +79,7 @@ impl Chooser {
 
     /// For a file with this many pending units and lengths.
     pub(super) fn file(&mut self, units: u64, lengths: u64) -> FileChooser {
-        let mut random = SplitMix::new(self.random.next());
+        let mut random = SplitMix::new(self.random.draw());
         let manner = match random.below(9) {
             0 => Manner::Nothing,
             1 => Manner::Everything,
@@ -88,8 +88,8 @@ impl Chooser {
             4 => Manner::Often,
             5 => Manner::First(random.below(units + 1)),
             6 => Manner::Last(random.below(units + 1)),
-            7 => Manner::Pages(random.next()),
-            _ => Manner::Operations(random.next()),
+            7 => Manner::Pages(random.draw()),
+            _ => Manner::Operations(random.draw()),
         };
         let lengths_kept = match random.below(4) {
             0 => 0,
@@ -149,7 +149,7 @@ impl FileChooser {
             return if self.survival.keeps(number) { units } else { 0 };
         }
         let coins = |random: &mut SplitMix| {
-            let r = random.next().to_le_bytes();
+            let r = random.draw().to_le_bytes();
             (r[0], r[1], r[2])
         };
         let kept = match &mut self.units {
@@ -190,7 +190,7 @@ impl FileChooser {
 
 /// All units or none.
 fn coin(seed: u64) -> u8 {
-    if SplitMix::new(seed).next() & 1 == 0 { 0 } else { WHOLE_PAGE }
+    if SplitMix::new(seed).draw() & 1 == 0 { 0 } else { WHOLE_PAGE }
 }
 
 /// The first `left` of these units, and counts them off.

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use reelvault::env::sim::SplitMix;
 use reelvault::{Chunk, InputError, Session, SessionId, Snapshot, VisitorId};
-
-use crate::random::Random;
 
 /// The sites that are recorded.
 pub const SITES: [&str; 3] = ["a.example", "b.example", "c.example"];
@@ -74,7 +73,7 @@ impl Name {
     #[must_use]
     pub fn chunk(&self, seq: u64, base_ms: u64) -> Chunk<'static> {
         let ms = self.start_ms(base_ms) + seq * 100;
-        let mut random = Random::new(hash(&self.site) ^ hash(&self.id).rotate_left(17) ^ seq);
+        let mut random = SplitMix::new(hash(&self.site) ^ hash(&self.id).rotate_left(17) ^ seq);
         // Mostly a few events, now and then a page with all that is on it.
         let bytes = match random.below(40) {
             0 => 40_000,
@@ -83,7 +82,7 @@ impl Name {
         };
         let mut events = Vec::with_capacity(bytes + 200);
         while events.len() < bytes {
-            let (a, b) = (random.any(), random.any());
+            let (a, b) = (random.draw(), random.draw());
             events.extend_from_slice(
                 format!(
                     "{{\"type\":3,\"timestamp\":{ms},\"data\":{{\"text\":\"{} {seq} {a:x}{b:x}\"}}}}\n",

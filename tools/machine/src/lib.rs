@@ -51,6 +51,5 @@ pub mod content;
 pub mod home;
 pub mod ledger;
 pub mod limit;
-pub mod random;
 pub mod report;
 pub mod writer;

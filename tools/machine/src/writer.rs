@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use reelvault::backup::{Backup, How};
+use reelvault::env::sim::SplitMix;
 use reelvault::{
     Durability, Error, Held, Query, Result, Retention, SessionId, Site, SiteId, Store,
 };
 
 use crate::content::{DAY_MS, KEPT_DAYS, Name, SITES};
 use crate::home::Home;
-use crate::random::Random;
 use crate::report::{Line, kind};
 
 /// Sessions that a thread records side by side.
@@ -186,8 +186,8 @@ fn resumed(store: &Store, work: &Work) -> Result<Vec<(Name, u64)>> {
         }
     }
     // Not the same in each round.
-    let mut random = Random::new(work.seed);
-    there.sort_by_cached_key(|_| random.any());
+    let mut random = SplitMix::new(work.seed);
+    there.sort_by_cached_key(|_| random.draw());
     Ok(there)
 }
 
@@ -205,7 +205,7 @@ struct Recorder<'a> {
     shared: &'a Shared<'a>,
     store: &'a Store,
     thread: u64,
-    random: Random,
+    random: SplitMix,
     made: u64,
     open: Vec<Recording>,
     /// Sessions that are over, with their chunks.
@@ -229,7 +229,7 @@ impl<'a> Recorder<'a> {
         };
         let open = mine.into_iter().map(resume).collect();
         let made = u64::from(incarnation) * 100_000;
-        Self { shared, store, thread, random: Random::new(seed), made, open, over: Vec::new() }
+        Self { shared, store, thread, random: SplitMix::new(seed), made, open, over: Vec::new() }
     }
 
     fn run(mut self) -> Result<(), Unheard> {
@@ -388,7 +388,7 @@ impl Recorder<'_> {
 /// What is done beside recording: backups, a day that passes, and files that cannot be opened for a while.
 fn keep(shared: &Shared<'_>, store: &Store, incarnation: u32) -> Result<(), Unheard> {
     let work = shared.work;
-    let mut random = Random::new(work.seed ^ 0x6b65_6570 ^ u64::from(incarnation));
+    let mut random = SplitMix::new(work.seed ^ 0x6b65_6570 ^ u64::from(incarnation));
     let mut next_backup = Instant::now() + Duration::from_millis(20 + random.below(150));
     let mut day_at = Some(random.below(work.chunks.min(400)));
     let mut starve_at = Some(work.starve_at).filter(|&at| at > 0 && incarnation == 0);

@@ -57,7 +57,7 @@ fn on_one_disk(rounds: u64) {
         let reads = writer.wait_until(PATIENCE, |l| l.counts.read > read + 5);
         assert!(reads, "nothing is read while it is full");
         let opened = campaign.ledger.lock().unwrap().counts.opened;
-        if campaign.random.once_in(2) {
+        if campaign.random.one_in(2) {
             // Killed when it is full, and opened when it is full.
             writer.kill();
             campaign.check();

@@ -55,7 +55,7 @@ fn a_device_without_room(kind: Kind, rounds: u64) {
             l.failures.values().map(|f| f.0).sum::<u64>() > before + 5
         });
         std::thread::sleep(campaign.a_while(0, 100));
-        let room_again = campaign.random.once_in(2);
+        let room_again = campaign.random.one_in(2);
         if room_again {
             // The device works again; whether the file system does is another matter.
             memory.resize(MEMORY_BYTES);
@@ -63,7 +63,7 @@ fn a_device_without_room(kind: Kind, rounds: u64) {
         }
         writer.kill();
         memory.resize(MEMORY_BYTES);
-        if campaign.random.once_in(2) && takes_files(&machine.at) {
+        if campaign.random.one_in(2) && takes_files(&machine.at) {
             // Opened while the cache still shows what the device never got: what is seen now is owed.
             campaign.check();
             reopened += 1;
@@ -161,7 +161,7 @@ fn survey(home: &Home, ledger: &Ledger, survey: &mut Survey) {
 fn spoil(image: &File, campaign: &mut Campaign) -> String {
     use rustix::fs::{FallocateFlags, fallocate};
     let bytes = image.metadata().unwrap().len();
-    if campaign.random.once_in(2) {
+    if campaign.random.one_in(2) {
         let to = campaign.random.below(bytes) & !0xfff;
         image.set_len(to).unwrap();
         return format!("cut at {to}");

@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reelvault::Store;
+use reelvault::env::sim::SplitMix;
 use reelvault_machine::check::{self, Checked};
 use reelvault_machine::content::DAY_MS;
 use reelvault_machine::home::Home;
 use reelvault_machine::ledger::Ledger;
-use reelvault_machine::random::Random;
 
 use writer::{How, PATIENCE, Writer};
 
@@ -72,7 +72,7 @@ impl Drop for Folder {
 pub(crate) struct Campaign {
     pub(crate) ledger: Arc<Mutex<Ledger>>,
     pub(crate) round: u64,
-    pub(crate) random: Random,
+    pub(crate) random: SplitMix,
     pub(crate) checked: Checked,
     seed: u64,
     dir: PathBuf,
@@ -88,7 +88,7 @@ impl Campaign {
         Self {
             ledger: Arc::new(Mutex::new(Ledger::new(now / DAY_MS * DAY_MS))),
             round: 0,
-            random: Random::new(seed),
+            random: SplitMix::new(seed),
             checked: Checked::default(),
             seed,
             dir: dir.into(),

@@ -50,7 +50,7 @@ impl Writer {
             .env("RUST_BACKTRACE", "0")
             .arg(format!("dir={}", home.dir().display()))
             .arg(format!("repository={}", home.repository_dir().display()))
-            .arg(format!("seed={}", campaign.random.any()))
+            .arg(format!("seed={}", campaign.random.draw()))
             .arg(format!("round={}", campaign.round))
             .arg(format!("base={}", campaign.ledger.lock().unwrap().base_ms))
             .args(&how.settings)
