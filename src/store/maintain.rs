@@ -217,13 +217,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Recycles the file of an archived journal, or removes it where a reader still has it open or there are enough.
+    /// Keeps the file of an archived journal for the next one, or removes it where a reader still has it open or there are enough.
     fn retire(&self, shard: &Shard, journal: &Arc<Journal>) {
         let mut state = shard.state.lock();
         // One count is the batch's; a replay that is under way would be another.
         let unread = Arc::strong_count(journal) == 1;
-        let full_size = journal.filled() >= self.options.journal_bytes;
-        if unread && full_size && state.recycled.len() < RECYCLED_MAX {
+        // What was filled once need not be filled again, be it less than a whole journal: one that is ended by its age seldom is.
+        let worth_it = journal.filled() >= self.options.fill_bytes;
+        if unread && worth_it && state.recycled.len() < RECYCLED_MAX {
             state.recycled.push(journal.path.clone());
         } else {
             drop(state);

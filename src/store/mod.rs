@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use crate::env::{Env, Locking};
 use crate::error::{Error, Result};
-use crate::format::frame::FRAME_HEADER_BYTES;
+use crate::format::frame::{FRAME_HEADER_BYTES, FRAMES_FROM};
 use crate::format::manifest::Manifest;
 use crate::ids::{SiteId, StoreId};
 use crate::journal::file::JOURNAL_DIR;
@@ -455,11 +455,18 @@ impl Inner {
         }
         let synced = self.sync_all();
         for shard in &self.shards {
-            let state = shard.state.lock();
+            let mut state = shard.state.lock();
+            // None of this is needed for what is durable.
             if let Some(journal) = state.log.journal().filter(|_| state.log.is_idle()) {
-                // Neither the mark nor the zeros given back are needed for what is durable.
                 let end = journal.durable();
                 let _ = journal.write_end(end).and_then(|()| journal.trim(end + END_MARK_BYTES));
+            }
+            // The next process makes its own.
+            if let Some(standby) = state.standby.take() {
+                let _ = standby.trim(FRAMES_FROM);
+            }
+            for spare in state.recycled.drain(..) {
+                let _ = crate::journal::file::remove(&self.env, &spare);
             }
             shard.room.notify_all();
         }

@@ -118,9 +118,12 @@ impl Original {
             self.send(&store, at, &format!("s-{at}-0-30-0"), 30, 4, NOON + 5000, 300);
         }
         store.archive().unwrap();
+        store.close().unwrap();
+        // In new files: where a journal's frames end, nothing of a former life begins.
+        let store = self.open(&self.disk, Recovery::Strict, seed + 2).unwrap();
         self.live(&store, 5);
         store.close().unwrap();
-        // A second process, which is killed: its journals stay filled ahead.
+        // Another process, which is killed: its journals stay filled ahead.
         let store = self.open(&self.disk, Recovery::Strict, seed + 1).unwrap();
         self.live(&store, 6);
         self.disk = self.disk.crash_image(Survival::Nothing);
