@@ -141,7 +141,7 @@ const GOALS: [Goal; 20] = [
     Goal {
         what: "bytes written a stored byte, 64 sessions",
         text: "at most 2.2 with archiving",
-        work: "ingest 64",
+        work: "ingest 64, long",
         figure: "written / stored",
         beside: Beside::Nothing,
         ratio: Ratio::AtMost(2.2),

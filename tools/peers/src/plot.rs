@@ -12,7 +12,7 @@ use crate::{PeerError, Result};
 type Plot = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// What is drawn.
-const PLOTS: [Plot; 6] = [
+const PLOTS: [Plot; 9] = [
     (
         "Durable ingest by sessions at once",
         "raw MB/s",
@@ -43,6 +43,42 @@ const PLOTS: [Plot; 6] = [
     ),
     ("Space", "stored / raw", &[("fill", "stored / raw")]),
     ("Memory while recording 64 sessions at once", "MiB", &[("ingest 64", "memory MiB")]),
+    (
+        "Recording, as the store grows",
+        "raw MB/s",
+        &[
+            ("fill, 1024 MiB", "raw MB/s"),
+            ("fill, 10240 MiB", "raw MB/s"),
+            ("fill, 51200 MiB", "raw MB/s"),
+            ("fill, 10 sites", "raw MB/s"),
+            ("fill, 1000 sites", "raw MB/s"),
+            ("fill, 100000 sites", "raw MB/s"),
+        ],
+    ),
+    (
+        "Warm replay, as the store grows",
+        "raw MB/s",
+        &[
+            ("read, 1024 MiB", "warm replay raw MB/s"),
+            ("read, 10240 MiB", "warm replay raw MB/s"),
+            ("read, 51200 MiB", "warm replay raw MB/s"),
+            ("read, 10 sites", "warm replay raw MB/s"),
+            ("read, 1000 sites", "warm replay raw MB/s"),
+            ("read, 100000 sites", "warm replay raw MB/s"),
+        ],
+    ),
+    (
+        "A list of 100 sessions, as the store grows",
+        "µs",
+        &[
+            ("read, 1024 MiB", "list p50 µs"),
+            ("read, 10240 MiB", "list p50 µs"),
+            ("read, 51200 MiB", "list p50 µs"),
+            ("read, 10 sites", "list p50 µs"),
+            ("read, 1000 sites", "list p50 µs"),
+            ("read, 100000 sites", "list p50 µs"),
+        ],
+    ),
 ];
 
 const WIDTH: u32 = 900;
@@ -96,6 +132,9 @@ pub(crate) fn all(results: &Results, dir: &Path) -> Result<Vec<(String, String)>
 
 /// What a group of bars is called: that in which it differs from the others.
 fn label(work: &str, figure: &str, unit: &str) -> String {
+    if let Some((_, grown)) = work.split_once(", ") {
+        return grown.to_owned();
+    }
     match work.strip_prefix("ingest ") {
         Some(sessions) if figure == unit => sessions.to_owned(),
         _ => figure.trim_end_matches(unit).trim().to_owned(),

@@ -21,12 +21,16 @@ pub(crate) fn write(results: &Results, out: &Path) -> Result<()> {
     write_page(results, out)
 }
 
-/// Writes page and plots again.
-pub(crate) fn rewrite(out: &Path) -> Result<()> {
+/// What was written there.
+pub(crate) fn read(out: &Path) -> Result<Results> {
     let path = out.join(JSON);
     let json = std::fs::read(&path).map_err(|e| PeerError::Io(path, e))?;
-    let results = serde_json::from_slice(&json).map_err(|e| PeerError::Peer(e.to_string()))?;
-    write_page(&results, out)
+    serde_json::from_slice(&json).map_err(|e| PeerError::Peer(e.to_string()))
+}
+
+/// Writes page and plots again.
+pub(crate) fn rewrite(out: &Path) -> Result<()> {
+    write_page(&read(out)?, out)
 }
 
 fn put(path: &Path, bytes: &[u8]) -> Result<()> {

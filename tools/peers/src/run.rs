@@ -42,6 +42,9 @@ pub(crate) struct How {
     /// What chance follows from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Goes on with the rounds of results.json, which must be of this commit, seed and amount.
+    #[arg(long)]
+    resume: bool,
 }
 
 /// A part of the work.
@@ -68,7 +71,7 @@ pub(crate) struct Results {
 }
 
 /// One piece of work of one round.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) track: Track,
     /// A peer's name, or `limit`.
@@ -91,24 +94,43 @@ pub(crate) fn run(how: &How) -> Result<()> {
     let base = how.dir.clone().unwrap_or_else(std::env::temp_dir);
     let dir = tempfile::Builder::new().prefix("reelvault-peers-").tempdir_in(&base);
     let dir = dir.map_err(|e| PeerError::Io(base, e))?;
-    let mut running = Running { how, dir, measured: Vec::new() };
     let rounds = if how.quick { how.rounds.min(2) } else { how.rounds };
-    for round in 0..rounds {
-        for track in how.tracks() {
-            running.round(track, round)?;
-        }
-    }
-    let results = Results {
+    let mut results = Results {
         machine: reelvault_bench::machine::describe(),
         commit: commit(),
         date: report::today(),
         versions: versions(),
         seed: how.seed,
-        rounds,
+        rounds: 0,
         quick: how.quick,
-        measured: running.measured,
+        measured: Vec::new(),
     };
-    report::write(&results, &how.out)
+    if how.resume {
+        let before = report::read(&how.out)?;
+        if !before.is_of(&results) {
+            return Err(PeerError::Harness("results.json is of another commit, seed or amount"));
+        }
+        results = before;
+    }
+    let mut running = Running { how, dir, measured: std::mem::take(&mut results.measured) };
+    for round in results.rounds..rounds {
+        for track in how.tracks() {
+            running.round(track, round)?;
+        }
+        // Hours of work are not lost with the next round.
+        results.rounds = round + 1;
+        results.measured.clone_from(&running.measured);
+        report::write(&results, &how.out)?;
+    }
+    Ok(())
+}
+
+impl Results {
+    /// Whether rounds of the other one may be added to these.
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.machine, &self.commit, self.seed, self.quick, &self.versions)
+            == (&other.machine, &other.commit, other.seed, other.quick, &other.versions)
+    }
 }
 
 impl How {
@@ -197,9 +219,10 @@ impl Running<'_> {
     fn ingest(&mut self, track: Track, round: u32, peers: &[Peer]) -> Result<()> {
         for threads in [1, 8, 64, 256] {
             // One session waits for each sync by itself, so that less is enough to see it.
-            let (full, quick) = if threads == 1 { (128, 24) } else { (1_024, 96) };
+            let (full, quick) = if threads == 1 { (128, 24) } else { (512, 96) };
             let (raw, threads) = (self.how.mib(full, quick), threads.to_string());
-            let amount = ["--raw-bytes", &raw, "--threads", &threads, "--days", "1"];
+            let amount =
+                ["--before-bytes", &raw, "--raw-bytes", &raw, "--threads", &threads, "--days", "1"];
             let name = format!("ingest {threads}");
             for peer in peers {
                 self.work((track, *peer, Task::Ingest, round), &name, &amount)?;
@@ -209,6 +232,21 @@ impl Running<'_> {
                 self.work((track, Peer::Reelvault, Task::Limit, round), &name, &amount)?;
                 self.clear(Peer::Reelvault)?;
             }
+        }
+        if round == 0 && track == Track::EqualSecurity {
+            self.long_ingest(peers)?;
+        }
+        Ok(())
+    }
+
+    /// So much that what is put off, and what is made ahead, is a small part of it: what is written is counted, so one round is enough.
+    fn long_ingest(&mut self, peers: &[Peer]) -> Result<()> {
+        let raw = self.how.mib(8_192, 192);
+        let amount = ["--raw-bytes", &raw, "--threads", "64", "--days", "1"];
+        for peer in peers {
+            let work = (Track::EqualSecurity, *peer, Task::Ingest, 0);
+            self.work(work, "ingest 64, long", &amount)?;
+            self.clear(*peer)?;
         }
         Ok(())
     }

@@ -21,8 +21,17 @@ pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     measure::forget_peak();
     let (base_kib, _) = measure::memory_kib();
     let engine = work.peer.open(&work.setup())?;
+    let sessions = AtomicU64::new(0);
+    // A service's store is not new: whatever a peer makes once is there.
+    let before_bytes = work.amount.before_bytes;
+    if before_bytes > 0 {
+        record_until(work, &*engine, &sessions, before_bytes)?;
+        engine.settle()?;
+        rustix::fs::sync();
+    }
     let (written, cpu) = (measure::written_bytes(), measure::cpu_seconds());
-    let (took, (latencies, raw_bytes)) = timed(|| record_until(work, &*engine))?;
+    let record = || record_until(work, &*engine, &sessions, work.amount.raw_bytes);
+    let (took, (latencies, raw_bytes)) = timed(record)?;
     let (_, peak_kib) = measure::memory_kib();
     let seconds = took.as_secs_f64();
     figures.insert("chunks".to_owned(), latencies.len() as f64);
@@ -35,26 +44,31 @@ pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     engine.close()?;
     // What the system still has to write is this peer's, too.
     rustix::fs::sync();
-    let stored = measure::disk_bytes(&work.amount.dir)? as f64;
-    figures.insert("stored / raw".to_owned(), stored / raw_bytes as f64);
-    let written = measure::written_bytes() - written;
-    figures.insert("written / raw".to_owned(), written / raw_bytes as f64);
+    let stored = measure::disk_bytes(&work.amount.dir)? as f64 / (before_bytes + raw_bytes) as f64;
+    figures.insert("stored / raw".to_owned(), stored);
+    let written = (measure::written_bytes() - written) / raw_bytes as f64;
+    figures.insert("written / raw".to_owned(), written);
     figures.insert("written / stored".to_owned(), written / stored);
     let cpu = measure::cpu_seconds() - cpu;
     figures.insert("cpu s / raw GB".to_owned(), cpu / (raw_bytes as f64 / 1e9));
     Ok(figures)
 }
 
-/// Records one session after the other, so many at once, until all together have the amount: none of them ends before the others, so
+/// Records one session after the other, so many at once, until all together have so many bytes: none of them ends before the others, so
 /// that as many are recorded at the end as at the beginning. How long each append took, and how much it was.
-fn record_until(work: &Work<'_>, engine: &dyn Engine) -> Result<(Latencies, u64)> {
-    let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
+fn record_until(
+    work: &Work<'_>,
+    engine: &dyn Engine,
+    next: &AtomicU64,
+    raw_bytes: u64,
+) -> Result<(Latencies, u64)> {
+    let done = AtomicU64::new(0);
     let latencies = all_at_once(work, || {
         let mut latencies = Latencies::default();
         loop {
             let session = work.workload.session(next.fetch_add(1, Relaxed), work.today - 1);
             for row in work.workload.rows(&session) {
-                if done.load(Relaxed) >= work.amount.raw_bytes {
+                if done.load(Relaxed) >= raw_bytes {
                     return Ok(latencies);
                 }
                 let start = Instant::now();

@@ -58,6 +58,9 @@ pub(crate) struct Amount {
     /// Raw bytes in all.
     #[arg(long, default_value_t = 256 << 20)]
     pub(crate) raw_bytes: u64,
+    /// Raw bytes that are recorded and settled before the rest is timed.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) before_bytes: u64,
     /// Sites.
     #[arg(long, default_value_t = 20)]
     pub(crate) sites: u32,
