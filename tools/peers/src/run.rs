@@ -239,9 +239,9 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// So much that what is put off, and what is made ahead, is a small part of it: what is written is counted, so one round is enough.
+    /// A rush into a new store: so much that whatever is put off catches up with it. One round shows it.
     fn long_ingest(&mut self, peers: &[Peer]) -> Result<()> {
-        let raw = self.how.mib(8_192, 192);
+        let raw = self.how.mib(4_096, 192);
         let amount = ["--raw-bytes", &raw, "--threads", "64", "--days", "1"];
         for peer in peers {
             let work = (Track::EqualSecurity, *peer, Task::Ingest, 0);

@@ -127,7 +127,7 @@ impl Files {
 }
 
 impl Engine for Files {
-    fn append(&self, row: &Row<'_>) -> Result<()> {
+    fn append(&self, row: &Row<'_>) -> Result<u64> {
         let put = self.rows.put(row)?;
         let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + put.chunk_value.len());
         frame.extend_from_slice(&(put.chunk_value.len() as u32).to_le_bytes());
@@ -143,7 +143,7 @@ impl Engine for Files {
             .and_then(|()| appending.file.sync_data())
             .map_err(|e| PeerError::Io(self.path(row.of), e))?;
         appending.end += frame.len() as u64;
-        Ok(())
+        Ok(frame.len() as u64)
     }
 
     fn replay(&self, of: Of, to: &mut dyn FnMut(&[u8])) -> Result<()> {

@@ -81,8 +81,9 @@ pub(crate) fn day(ms: u64) -> u32 {
 
 /// One way to keep recordings, open. Shared by all threads.
 pub(crate) trait Engine: Send + Sync {
-    /// Keeps a chunk, and its session's row as it is by then. Durable when it returns.
-    fn append(&self, row: &Row<'_>) -> Result<()>;
+    /// Keeps a chunk, and its session's row as it is by then. Durable when it returns: so many bytes, as the peer was given them, packed and
+    /// sealed where they are.
+    fn append(&self, row: &Row<'_>) -> Result<u64>;
     /// All chunks of a session in order, each given to `to` as it was appended.
     fn replay(&self, of: Of, to: &mut dyn FnMut(&[u8])) -> Result<()>;
     /// What a player needs that jumps to `ms`: from the last full snapshot before it to `until_ms`.

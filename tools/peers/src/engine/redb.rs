@@ -90,8 +90,11 @@ impl Redb {
 }
 
 impl Engine for Redb {
-    fn append(&self, row: &Row<'_>) -> Result<()> {
-        self.gather.append(self.rows.put(row)?)
+    fn append(&self, row: &Row<'_>) -> Result<u64> {
+        let put = self.rows.put(row)?;
+        let bytes = put.bytes();
+        self.gather.append(put)?;
+        Ok(bytes)
     }
 
     fn replay(&self, of: Of, to: &mut dyn FnMut(&[u8])) -> Result<()> {

@@ -98,7 +98,7 @@ impl Vault {
 }
 
 impl Engine for Vault {
-    fn append(&self, row: &Row<'_>) -> Result<()> {
+    fn append(&self, row: &Row<'_>) -> Result<u64> {
         let visitor = VisitorId::new(format!("v-{}", row.named.visitor)).map_err(failed)?;
         let session = Session::new(session_id(row.of.session)?).visitor(visitor);
         let chunk = Chunk {
@@ -108,7 +108,8 @@ impl Engine for Vault {
             events: Cow::Borrowed(row.events),
             snapshots: row.snapshots.clone(),
         };
-        self.site(row.of.site)?.append(&session, &chunk).map(drop).map_err(failed)
+        let appended = self.site(row.of.site)?.append(&session, &chunk).map_err(failed)?;
+        Ok(appended.stored_bytes.into())
     }
 
     fn replay(&self, of: Of, to: &mut dyn FnMut(&[u8])) -> Result<()> {

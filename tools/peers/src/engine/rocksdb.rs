@@ -86,15 +86,17 @@ impl Rocks {
 }
 
 impl Engine for Rocks {
-    fn append(&self, row: &Row<'_>) -> Result<()> {
+    fn append(&self, row: &Row<'_>) -> Result<u64> {
         let put = self.rows.put(row)?;
+        let bytes = put.bytes();
         let family = self.family(row.of.day())?;
         let mut batch = WriteBatch::default();
         batch.put_cf(&family, put.chunk, put.chunk_value);
         batch.put_cf(&family, put.session, put.session_value);
         let mut how = WriteOptions::default();
         how.set_sync(true);
-        self.db.write_opt(batch, &how).map_err(failed)
+        self.db.write_opt(batch, &how).map_err(failed)?;
+        Ok(bytes)
     }
 
     fn replay(&self, of: Of, to: &mut dyn FnMut(&[u8])) -> Result<()> {

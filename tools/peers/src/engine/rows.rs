@@ -23,6 +23,14 @@ pub(super) struct Put {
     pub(super) session_value: Vec<u8>,
 }
 
+impl Put {
+    /// What the peer is given, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        let parts = [&self.chunk, &self.chunk_value, &self.session, &self.session_value];
+        parts.iter().map(|part| part.len() as u64).sum()
+    }
+}
+
 /// Answers the value of a key, if there is one.
 pub(super) type Get<'a> = &'a mut dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>>;
 

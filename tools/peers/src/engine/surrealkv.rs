@@ -106,14 +106,16 @@ impl Surreal {
 }
 
 impl Engine for Surreal {
-    fn append(&self, row: &Row<'_>) -> Result<()> {
+    fn append(&self, row: &Row<'_>) -> Result<u64> {
         let put = self.rows.put(row)?;
+        let bytes = put.bytes();
         let tree = self.tree(row.of.site)?;
         let mut transaction = tree.begin_with_mode(Mode::WriteOnly).map_err(failed)?;
         transaction.set_durability(Durability::Immediate);
         transaction.set(put.chunk, put.chunk_value).map_err(failed)?;
         transaction.set(put.session, put.session_value).map_err(failed)?;
-        self.runtime.block_on(transaction.commit()).map_err(failed)
+        self.runtime.block_on(transaction.commit()).map_err(failed)?;
+        Ok(bytes)
     }
 
     fn replay(&self, of: Of, to: &mut dyn FnMut(&[u8])) -> Result<()> {

@@ -31,10 +31,10 @@ pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     let more: Vec<_> =
         (0..BETWEEN).map(|n| work.workload.session(BETWEEN_FROM + n, work.today - 1)).collect();
     ingest::record(work, &*engine, &more)?;
-    rustix::fs::sync();
-    let written = measure::written_bytes();
+    let written = measure::written_bytes(&work.amount.dir)?;
     figures.insert("next backup s".to_owned(), synced(|| engine.back_up(&backup))?);
-    figures.insert("written by the next".to_owned(), measure::written_bytes() - written);
+    let written = measure::written_bytes(&work.amount.dir)? - written;
+    figures.insert("written by the next".to_owned(), written);
     engine.close()?;
 
     figures

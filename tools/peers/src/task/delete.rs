@@ -26,15 +26,15 @@ pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     let second: Vec<_> =
         planned.iter().filter(|session| session.of.day() == work.first_day() + 1).collect();
     let mut latencies = Latencies::default();
-    let written = measure::written_bytes();
+    let written = measure::written_bytes(&work.amount.dir)?;
     for session in second.iter().take(ERASED) {
         let (took, ()) = timed(|| engine.erase(session.of))?;
         latencies.add(took);
         check_gone(work, &*engine, session)?;
     }
-    rustix::fs::sync();
+    let written = measure::written_bytes(&work.amount.dir)? - written;
     let erased = second.len().min(ERASED) as f64;
-    figures.insert("written an erasure".to_owned(), (measure::written_bytes() - written) / erased);
+    figures.insert("written an erasure".to_owned(), written / erased);
     latencies.tell("erase a session", &mut figures);
 
     drop_day(work, &*engine, &planned, &mut figures)?;
@@ -57,10 +57,11 @@ fn drop_day(
         Ok(())
     })?;
     alone.1.tell("ack before dropping", figures);
-    let written = measure::written_bytes();
+    let written = measure::written_bytes(&work.amount.dir)?;
     let (took, acks) = beside(work, engine, 1, || engine.drop_day(day))?;
     figures.insert("drop a day s".to_owned(), took.as_secs_f64());
-    figures.insert("written while dropping".to_owned(), measure::written_bytes() - written);
+    let written = measure::written_bytes(&work.amount.dir)? - written;
+    figures.insert("written while dropping".to_owned(), written);
     acks.tell("ack while dropping", figures);
     for session in of_day.iter().take(ERASED) {
         check_gone(work, engine, session)?;
@@ -98,7 +99,7 @@ fn beside(
                     if over.load(Relaxed) {
                         return Ok(latencies);
                     }
-                    let (took, ()) = timed(|| engine.append(&row))?;
+                    let (took, _) = timed(|| engine.append(&row))?;
                     latencies.add(took);
                 }
             }

@@ -27,11 +27,10 @@ pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     if before_bytes > 0 {
         record_until(work, &*engine, &sessions, before_bytes)?;
         engine.settle()?;
-        rustix::fs::sync();
     }
-    let (written, cpu) = (measure::written_bytes(), measure::cpu_seconds());
+    let (written, cpu) = (measure::written_bytes(&work.amount.dir)?, measure::cpu_seconds());
     let record = || record_until(work, &*engine, &sessions, work.amount.raw_bytes);
-    let (took, (latencies, raw_bytes)) = timed(record)?;
+    let (took, Recorded { latencies, raw_bytes, acknowledged_bytes }) = timed(record)?;
     let (_, peak_kib) = measure::memory_kib();
     let seconds = took.as_secs_f64();
     figures.insert("chunks".to_owned(), latencies.len() as f64);
@@ -41,28 +40,36 @@ pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     figures.insert("memory MiB".to_owned(), peak_kib.saturating_sub(base_kib) as f64 / 1024.0);
     let (settling, ()) = timed(|| engine.settle())?;
     figures.insert("settling s".to_owned(), settling.as_secs_f64());
+    let settled = raw_bytes as f64 / 1e6 / (seconds + settling.as_secs_f64());
+    figures.insert("raw MB/s, with settling".to_owned(), settled);
     engine.close()?;
-    // What the system still has to write is this peer's, too.
-    rustix::fs::sync();
     let stored = measure::disk_bytes(&work.amount.dir)? as f64 / (before_bytes + raw_bytes) as f64;
     figures.insert("stored / raw".to_owned(), stored);
-    let written = (measure::written_bytes() - written) / raw_bytes as f64;
-    figures.insert("written / raw".to_owned(), written);
-    figures.insert("written / stored".to_owned(), written / stored);
+    let written = measure::written_bytes(&work.amount.dir)? - written;
+    figures.insert("written / raw".to_owned(), written / raw_bytes as f64);
+    figures.insert("written / acknowledged".to_owned(), written / acknowledged_bytes as f64);
     let cpu = measure::cpu_seconds() - cpu;
     figures.insert("cpu s / raw GB".to_owned(), cpu / (raw_bytes as f64 / 1e9));
     Ok(figures)
 }
 
+/// What was recorded.
+struct Recorded {
+    latencies: Latencies,
+    raw_bytes: u64,
+    /// As the peer was given it.
+    acknowledged_bytes: u64,
+}
+
 /// Records one session after the other, so many at once, until all together have so many bytes: none of them ends before the others, so
-/// that as many are recorded at the end as at the beginning. How long each append took, and how much it was.
+/// that as many are recorded at the end as at the beginning.
 fn record_until(
     work: &Work<'_>,
     engine: &dyn Engine,
     next: &AtomicU64,
     raw_bytes: u64,
-) -> Result<(Latencies, u64)> {
-    let done = AtomicU64::new(0);
+) -> Result<Recorded> {
+    let (done, acknowledged) = (AtomicU64::new(0), AtomicU64::new(0));
     let latencies = all_at_once(work, || {
         let mut latencies = Latencies::default();
         loop {
@@ -72,13 +79,15 @@ fn record_until(
                     return Ok(latencies);
                 }
                 let start = Instant::now();
-                engine.append(&row)?;
+                let bytes = engine.append(&row)?;
                 latencies.add(start.elapsed());
+                acknowledged.fetch_add(bytes, Relaxed);
                 done.fetch_add(row.events.len() as u64, Relaxed);
             }
         }
     })?;
-    Ok((latencies, done.into_inner()))
+    let (raw_bytes, acknowledged_bytes) = (done.into_inner(), acknowledged.into_inner());
+    Ok(Recorded { latencies, raw_bytes, acknowledged_bytes })
 }
 
 /// Records these sessions, so many at once; how long each append took.
