@@ -2,8 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Cursor;
+use std::num::NonZero;
+use std::sync::LazyLock;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::{CParameter, DParameter, find_frame_compressed_size, get_frame_content_size};
 
@@ -52,31 +54,66 @@ fn behind(out: &mut Vec<u8>) -> Cursor<&mut Vec<u8>> {
     room
 }
 
-/// Contexts that are kept for the next chunk: about as many as processors compress at one time.
-const KEPT_MAX: usize = 32;
-
 /// A thread's buffer is kept for the next chunk up to this size: most chunks fit, and a thousand threads hold little.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
-/// Contexts that are not in use, with their levels. However many threads append, the one used last is taken first,
-/// for it is still in the processor's cache.
-static PACKERS: Mutex<Vec<(i32, Packer)>> = Mutex::new(Vec::new());
+/// Those who compress chunks.
+struct Packers {
+    /// Contexts that are not in use, with their levels. However many threads append, the one used last is taken first,
+    /// for it is still in the processor's cache.
+    kept: Vec<(i32, Packer)>,
+    at_work: usize,
+}
 
-fn take_packer(level: i32) -> std::io::Result<Packer> {
-    let mut kept = PACKERS.lock();
-    match kept.iter().rposition(|(l, _)| *l == level) {
-        Some(at) => Ok(kept.remove(at).1),
-        None => Packer::new(level),
+static PACKERS: Mutex<Packers> = Mutex::new(Packers { kept: Vec::new(), at_work: 0 });
+/// Someone is done.
+static DONE: Condvar = Condvar::new();
+
+/// How many compress at once: as many as there are processors. More of them would only take time away from one another, so that a large chunk
+/// among many small ones would be done last, however early it came.
+static AT_ONCE: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+
+/// The turn of one thread, which others have when this is dropped.
+struct Turn {
+    level: i32,
+    packer: Option<Packer>,
+}
+
+impl Turn {
+    /// Waits until it has come.
+    fn take(level: i32) -> Self {
+        let mut packers = PACKERS.lock();
+        while packers.at_work >= *AT_ONCE {
+            DONE.wait(&mut packers);
+        }
+        packers.at_work += 1;
+        let kept = packers.kept.iter().rposition(|(l, _)| *l == level);
+        Self { level, packer: kept.map(|at| packers.kept.remove(at).1) }
+    }
+
+    fn packer(&mut self) -> std::io::Result<&mut Packer> {
+        Ok(match &mut self.packer {
+            Some(packer) => packer,
+            none => none.insert(Packer::new(self.level)?),
+        })
     }
 }
 
-fn keep_packer(level: i32, packer: Packer) {
-    let mut kept = PACKERS.lock();
-    if kept.len() == KEPT_MAX {
-        // Those of a level that is no longer asked for make room.
-        kept.remove(0);
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut packers = PACKERS.lock();
+        packers.at_work -= 1;
+        if let Some(packer) = self.packer.take() {
+            if packers.kept.len() >= *AT_ONCE {
+                // Those of a level that is no longer asked for make room.
+                packers.kept.remove(0);
+            }
+            packers.kept.push((self.level, packer));
+        }
+        drop(packers);
+        DONE.notify_one();
     }
-    kept.push((level, packer));
 }
 
 thread_local! {
@@ -103,13 +140,12 @@ impl Drop for Packed {
 
 /// One zstd frame of `raw`, at that level.
 pub(crate) fn pack(level: i32, raw: &[u8]) -> std::io::Result<Packed> {
-    let mut packer = take_packer(level)?;
     let mut packed = Packed(BUFFER.take());
     packed.0.clear();
     // Exactly: doubled, it would soon be above what is kept, and be allocated anew for each chunk.
     packed.0.reserve_exact(zstd::zstd_safe::compress_bound(raw.len()));
-    packer.0.compress_to_buffer(raw, &mut packed.0)?;
-    keep_packer(level, packer);
+    let mut turn = Turn::take(level);
+    turn.packer()?.0.compress_to_buffer(raw, &mut packed.0)?;
     Ok(packed)
 }
 
@@ -177,5 +213,23 @@ mod tests {
             unpack(&packed, raw.len(), &mut back).unwrap();
             assert_eq!(back, raw);
         }
+    }
+
+    #[test]
+    fn no_more_threads_compress_at_once_than_there_are_processors() {
+        let raw = b"{\"a\":1}\n".repeat(1000);
+        std::thread::scope(|scope| {
+            for _ in 0..*AT_ONCE * 8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let mut back = Vec::new();
+                        unpack(&pack(1, &raw).unwrap(), raw.len(), &mut back).unwrap();
+                        assert_eq!(back, raw);
+                        let packers = PACKERS.lock();
+                        assert!(packers.at_work <= *AT_ONCE && packers.kept.len() <= *AT_ONCE);
+                    }
+                });
+            }
+        });
     }
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{DAY, Folder, NOON, chunk, replayed, session, session_id, site_id, store_with_site};
-use reelvault::{Error, Order, Query, SessionId, Store, VisitorId};
+use reelvault::{Error, Order, Query, Store, VisitorId};
 
 /// Appends `chunks` chunks to a session, one each second, and returns all their events.
 fn record(site: &reelvault::Site, name: &str, start_ms: u64, chunks: u64, bytes: usize) -> Vec<u8> {
