@@ -93,7 +93,9 @@ fn every_peer_gives_back_what_it_was_given_and_not_what_was_deleted() {
             for session in &planned {
                 let (engine, workload) = (&engine, &workload);
                 scope.spawn(move || {
-                    workload.rows(session).iter().for_each(|row| drop(engine.append(row).unwrap()));
+                    for row in workload.rows(session) {
+                        engine.append(&row).unwrap();
+                    }
                 });
             }
         });
