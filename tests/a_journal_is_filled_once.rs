@@ -21,7 +21,7 @@ fn journals(world: &World) -> Vec<(PathBuf, usize)> {
     sized.collect()
 }
 
-/// One chunk of so many raw bytes that cannot be made smaller.
+/// One chunk of about so many raw bytes.
 fn append(store: &Store, seq: u64, bytes: usize) {
     let site = store.site(&site_id(SITES[0])).unwrap();
     site.append(&session("s"), &chunk("s", seq, NOON + seq, bytes)).unwrap();

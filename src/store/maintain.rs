@@ -224,7 +224,8 @@ impl Inner {
         let unread = Arc::strong_count(journal) == 1;
         // What was filled once need not be filled again, be it less than a whole journal: one that is ended by its age seldom is.
         let worth_it = journal.filled() >= self.options.fill_bytes;
-        if unread && worth_it && state.recycled.len() < RECYCLED_MAX {
+        let closed = self.closed.load(Relaxed);
+        if unread && worth_it && !closed && state.recycled.len() < RECYCLED_MAX {
             state.recycled.push(journal.path.clone());
         } else {
             drop(state);
