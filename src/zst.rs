@@ -62,19 +62,24 @@ struct Packers {
     /// Contexts that are not in use, with their levels. However many threads append, the one used last is taken first,
     /// for it is still in the processor's cache.
     kept: Vec<(i32, Packer)>,
-    at_work: usize,
+    /// Turns that are taken, or handed to one of those who wait.
+    taken: usize,
+    waiting: usize,
+    /// Turns that were handed on, and that nobody who was woken has yet seen.
+    handed: usize,
 }
 
-static PACKERS: Mutex<Packers> = Mutex::new(Packers { kept: Vec::new(), at_work: 0 });
-/// Someone is done.
-static DONE: Condvar = Condvar::new();
+static PACKERS: Mutex<Packers> =
+    Mutex::new(Packers { kept: Vec::new(), taken: 0, waiting: 0, handed: 0 });
+/// A turn was handed on. Those who wait are woken as they came.
+static HANDED: Condvar = Condvar::new();
 
 /// How many compress at once: as many as there are processors. More of them would only take time away from one another, so that a large chunk
 /// among many small ones would be done last, however early it came.
 static AT_ONCE: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
 
-/// The turn of one thread, which others have when this is dropped.
+/// The turn of one thread, which is handed to whoever has waited longest when this is dropped: who comes later does not get in before.
 struct Turn {
     level: i32,
     packer: Option<Packer>,
@@ -84,10 +89,15 @@ impl Turn {
     /// Waits until it has come.
     fn take(level: i32) -> Self {
         let mut packers = PACKERS.lock();
-        while packers.at_work >= *AT_ONCE {
-            DONE.wait(&mut packers);
+        if packers.taken < *AT_ONCE {
+            packers.taken += 1;
+        } else {
+            packers.waiting += 1;
+            while packers.handed == 0 {
+                HANDED.wait(&mut packers);
+            }
+            packers.handed -= 1;
         }
-        packers.at_work += 1;
         let kept = packers.kept.iter().rposition(|(l, _)| *l == level);
         Self { level, packer: kept.map(|at| packers.kept.remove(at).1) }
     }
@@ -103,7 +113,6 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut packers = PACKERS.lock();
-        packers.at_work -= 1;
         if let Some(packer) = self.packer.take() {
             if packers.kept.len() >= *AT_ONCE {
                 // Those of a level that is no longer asked for make room.
@@ -111,8 +120,14 @@ impl Drop for Turn {
             }
             packers.kept.push((self.level, packer));
         }
+        if packers.waiting == 0 {
+            packers.taken -= 1;
+            return;
+        }
+        packers.waiting -= 1;
+        packers.handed += 1;
         drop(packers);
-        DONE.notify_one();
+        HANDED.notify_one();
     }
 }
 

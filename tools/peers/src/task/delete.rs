@@ -1,4 +1,4 @@
-//! Deleting: one session for good, and a whole day while others record.
+//! Deleting: a whole day in quiet, one session for good, and another day while others record.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -11,73 +11,92 @@ use crate::{PeerError, Result};
 
 /// Sessions that are erased, one after the other.
 const ERASED: usize = 5;
-/// How long is waited until a dropped day's space is back.
+/// For how long nothing must change before a dropped day's space counts as given back, and how often that is looked at.
+const QUIET: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(1);
+/// Who compacts without an end is looked at no longer than this.
 const WAIT: Duration = Duration::from_secs(60);
+/// How much of a day's share must be gone, where sessions pack more or less well; and how much of what goes makes it given back.
+const FREED: f64 = 0.5;
+const BACK: f64 = 0.95;
 /// What is recorded beside the dropping, and before it to compare with.
 const BESIDE_FROM: u64 = 1 << 40;
-/// How much of a day's share must be back: files that are kept ahead of use are no waste.
-const BACK: f64 = 0.8;
 
 pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     let mut figures = Figures::new();
     let engine = work.peer.open(&work.setup())?;
     let planned = work.sessions();
-    // Of the second day: the first one is dropped whole.
-    let second: Vec<_> =
-        planned.iter().filter(|session| session.of.day() == work.first_day() + 1).collect();
+    let of_day = |n: u32| {
+        let day = work.first_day() + n;
+        planned.iter().filter(move |session| session.of.day() == day).collect::<Vec<_>>()
+    };
+    let bytes = |sessions: &mut dyn Iterator<Item = &Planned>| -> f64 {
+        sessions.map(|session| work.workload.raw_bytes(session)).sum::<u64>() as f64
+    };
+    let all = bytes(&mut planned.iter().chain([&work.long()]));
+    let share = bytes(&mut of_day(0).into_iter()) / all;
+    drop_in_quiet(work, &*engine, (&of_day(0), share), &mut figures)?;
+
     let mut latencies = Latencies::default();
     let written = measure::written_bytes(&work.amount.dir)?;
-    for session in second.iter().take(ERASED) {
+    let erased = of_day(1);
+    let erased = erased.get(..ERASED).unwrap_or(&erased);
+    for session in erased {
         let (took, ()) = timed(|| engine.erase(session.of))?;
         latencies.add(took);
         check_gone(work, &*engine, session)?;
     }
     let written = measure::written_bytes(&work.amount.dir)? - written;
-    let erased = second.len().min(ERASED) as f64;
-    figures.insert("written an erasure".to_owned(), written / erased);
+    figures.insert("written an erasure".to_owned(), written / erased.len() as f64);
     latencies.tell("erase a session", &mut figures);
 
-    drop_day(work, &*engine, &planned, &mut figures)?;
+    let (_, alone) = beside(work, &*engine, 0, || {
+        std::thread::sleep(Duration::from_secs(1));
+        Ok(())
+    })?;
+    alone.tell("ack before dropping", &mut figures);
+    let (_, acks) = beside(work, &*engine, 1, || engine.drop_day(work.first_day() + 1))?;
+    acks.tell("ack while dropping", &mut figures);
     engine.close()?;
     Ok(figures)
 }
 
-fn drop_day(
+/// Drops the first day, which has that share of all that is stored.
+fn drop_in_quiet(
     work: &Work<'_>,
     engine: &dyn Engine,
-    planned: &[Planned],
+    (sessions, share): (&[&Planned], f64),
     figures: &mut Figures,
 ) -> Result<()> {
-    let day = work.first_day();
-    let of_day: Vec<_> = planned.iter().filter(|session| session.of.day() == day).collect();
-    let before = measure::disk_bytes(&work.amount.dir)? as f64;
-    let share = of_day.len() as f64 / planned.len() as f64;
-    let alone = beside(work, engine, 0, || {
-        std::thread::sleep(Duration::from_secs(1));
-        Ok(())
-    })?;
-    alone.1.tell("ack before dropping", figures);
-    let written = measure::written_bytes(&work.amount.dir)?;
-    let (took, acks) = beside(work, engine, 1, || engine.drop_day(day))?;
+    let dir = &work.amount.dir;
+    let (written, before) = (measure::written_bytes(dir)?, measure::disk_bytes(dir)? as f64);
+    let start = Instant::now();
+    let (took, ()) = timed(|| engine.drop_day(work.first_day()))?;
+    // The size whenever it changed.
+    let mut sizes = vec![(took, measure::disk_bytes(dir)? as f64)];
+    while let Some((since, size)) = sizes.last()
+        && start.elapsed() < WAIT.min(*since + QUIET)
+    {
+        std::thread::sleep(LOOK);
+        let (now, at) = (measure::disk_bytes(dir)? as f64, start.elapsed());
+        if now != *size {
+            sizes.push((at, now));
+        }
+    }
+    let freed = before - sizes.last().map_or(before, |(_, size)| *size);
+    let back = sizes.iter().find(|(_, size)| before - size >= freed * BACK);
     figures.insert("drop a day s".to_owned(), took.as_secs_f64());
-    let written = measure::written_bytes(&work.amount.dir)? - written;
+    figures.insert("freed of the day's share".to_owned(), freed / (before * share));
+    if let Some((at, _)) = back
+        && freed >= before * share * FREED
+    {
+        figures.insert("space back s".to_owned(), at.as_secs_f64());
+    }
+    let written = measure::written_bytes(dir)? - written;
     figures.insert("written while dropping".to_owned(), written);
-    acks.tell("ack while dropping", figures);
-    for session in of_day.iter().take(ERASED) {
+    for session in sessions.iter().take(ERASED) {
         check_gone(work, engine, session)?;
     }
-    // A day is about its share of all: of its bytes nothing better is known for all peers.
-    let wanted = before * (1.0 - share * BACK);
-    let start = Instant::now();
-    let mut back = f64::NAN;
-    while start.elapsed() < WAIT {
-        if measure::disk_bytes(&work.amount.dir)? as f64 <= wanted {
-            back = start.elapsed().as_secs_f64() + took.as_secs_f64();
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    figures.insert("space back s".to_owned(), back);
     Ok(())
 }
 
