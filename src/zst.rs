@@ -1,15 +1,17 @@
 //! Compression: zstd contexts that are kept and used again, and decompression that trusts no length.
 
-use std::cell::{Cell, RefCell};
+mod unpack;
+
+use std::cell::Cell;
 use std::io::Cursor;
 use std::num::NonZero;
 use std::sync::LazyLock;
 
 use parking_lot::{Condvar, Mutex};
-use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::{CParameter, DParameter, find_frame_compressed_size, get_frame_content_size};
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::{CParameter, find_frame_compressed_size, get_frame_content_size};
 
-use crate::format::codec::Malformed;
+pub(crate) use unpack::{Unpacking, unpack};
 
 /// Largest zstd window, as a power of two: 8 MiB is what RFC 9659 lets a browser refuse beyond.
 const WINDOW_LOG_MAX: u32 = 23;
@@ -170,38 +172,6 @@ pub(crate) fn is_frame(frame: &[u8], raw_bytes: usize) -> bool {
         && find_frame_compressed_size(frame).ok() == Some(frame.len())
 }
 
-/// Decompresses one zstd frame that must yield exactly `raw_bytes` bytes, and appends them to `out`.
-pub(crate) fn unpack(frame: &[u8], raw_bytes: usize, out: &mut Vec<u8>) -> Result<(), Malformed> {
-    thread_local! {
-        static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
-    }
-    const WRONG: Malformed = Malformed("zstd frame");
-    // The length in the frame must agree with the sealed one before anything is allocated.
-    if get_frame_content_size(frame).ok().flatten() != Some(raw_bytes as u64) {
-        return Err(WRONG);
-    }
-    UNPACKER.with_borrow_mut(|slot| {
-        let unpacker = match slot {
-            Some(unpacker) => unpacker,
-            None => {
-                let mut unpacker = Decompressor::new().map_err(|_| WRONG)?;
-                let limit = DParameter::WindowLogMax(WINDOW_LOG_MAX);
-                unpacker.set_parameter(limit).map_err(|_| WRONG)?;
-                slot.insert(unpacker)
-            }
-        };
-        let from = out.len();
-        out.reserve(raw_bytes);
-        match unpacker.decompress_to_buffer(frame, &mut behind(out)) {
-            Ok(n) if n == raw_bytes => Ok(()),
-            _ => {
-                out.truncate(from);
-                Err(WRONG)
-            }
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,7 +211,7 @@ mod tests {
                         unpack(&pack(1, &raw).unwrap(), raw.len(), &mut back).unwrap();
                         assert_eq!(back, raw);
                         let packers = PACKERS.lock();
-                        assert!(packers.at_work <= *AT_ONCE && packers.kept.len() <= *AT_ONCE);
+                        assert!(packers.taken <= *AT_ONCE && packers.kept.len() <= *AT_ONCE);
                     }
                 });
             }

@@ -4,7 +4,10 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{DAY, Folder, NOON, chunk, replayed, session, session_id, site_id, store_with_site};
+use reelvault::env::{Counted, Env, RealDisk};
 use reelvault::{Error, Order, Query, Store, VisitorId};
 
 /// Appends `chunks` chunks to a session, one each second, and returns all their events.
@@ -190,4 +193,38 @@ fn another_process_may_read_while_the_store_is_written() {
     assert_eq!(out, first);
     reader.refresh().unwrap();
     assert_eq!(seen.session(&session_id("s-8")).unwrap().chunks, 10);
+}
+
+/// Who jumps may jump again soon: the rest of a long session is not read for it. Who plays it whole reads it at once.
+#[test]
+fn a_jump_reads_little_and_a_whole_replay_reads_once() {
+    let folder = Folder::new();
+    let disk = Arc::new(Counted::new(Arc::new(RealDisk)));
+    let env = Env { disk: Arc::clone(&disk) as _, ..common::env_at(NOON) };
+    // One journal, so one segment.
+    let options = folder.options_in(env).journal_bytes(8 << 20);
+    let store = Store::create(options).unwrap();
+    let site = store.add_site(site_id("shop.example"), 30).unwrap();
+    for seq in 0..40 {
+        site.append(&session("s-1"), &chunk("s-1", seq, NOON + seq * 1000, 1_000_000)).unwrap();
+    }
+    store.archive().unwrap();
+    let id = session_id("s-1");
+    let stored = site.session(&id).unwrap().stored_bytes;
+
+    let before = disk.counts();
+    let mut whole = Vec::new();
+    site.replay(&id).unwrap().write_to(&mut whole).unwrap();
+    let read = disk.counts() - before;
+    assert_eq!((read.reads, read.read_bytes), (1, stored));
+
+    let before = disk.counts();
+    let mut jump = site.replay_from(&id, NOON + 8_000).unwrap();
+    let first = jump.next_chunk().unwrap().unwrap();
+    assert_eq!(first.seq, 8);
+    let read = disk.counts() - before;
+    assert!(read.reads == 1 && read.read_bytes < stored / 3, "{read:?} of {stored} bytes");
+    let mut rest = Vec::new();
+    site.replay_from(&id, NOON + 8_000).unwrap().write_to(&mut rest).unwrap();
+    assert!(whole.ends_with(&rest) && rest.len() > whole.len() / 2);
 }

@@ -9,18 +9,19 @@ mod seek;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::chunk::Snapshot;
 use crate::error::{Damage, Error, Result};
-use crate::format::header::{Unit, UnitKind};
+use crate::format::header::{UNIT_HEADER_BYTES, Unit, UnitKind};
 use crate::format::segment::{BlockEntry, ChunkEntry, take_chunk_table};
 use crate::ids::{HoldId, SessionId, SessionTag};
 use crate::journal::read::{FrameKeys, read_frame};
 use crate::journal::table::{FrameRef, Stamp};
 use crate::keyring::SessionKeys;
 use crate::limits::BLOCK_PLAIN_BYTES_MAX;
-use crate::zst;
+use crate::zst::Unpacking;
 
 use super::Site;
 use super::find::{ArchivedPart, Parts, Started, part_file};
@@ -32,6 +33,11 @@ use seek::last_snapshot;
 /// Stored bytes that one read of a segment fetches at most: the bound of a replay's memory, together with one
 /// block decompressed.
 pub const READ_BYTES_MAX: usize = 8 << 20;
+
+/// What the first read fetches at most where a replay begins in the middle: whoever jumps may soon jump again. Each read after it
+/// fetches so many times as much.
+const JUMP_READ_BYTES: usize = 512 << 10;
+const JUMP_READ_TIMES: usize = 4;
 
 /// A chunk as it is replayed.
 pub struct ReplayedChunk<'a> {
@@ -92,11 +98,15 @@ struct ArchivedSource {
     /// The next block to decompress.
     next: usize,
     offset: u64,
-    /// Sealed bytes read ahead, and how many of them are used.
+    /// Stored bytes that the next read fetches at most, unless a single block has more.
+    ahead: usize,
+    /// Bytes read ahead, and how many of them are used. Those are decrypted.
     window: Vec<u8>,
     used: usize,
     chunks: std::vec::IntoIter<ChunkEntry>,
-    raw: Vec<u8>,
+    /// The block whose chunks these are, and where in the window its zstd frame stands.
+    block: Option<Unpacking>,
+    frame: Range<usize>,
     raw_at: usize,
     /// The chunk last taken; it ends at `raw_at`.
     last: Option<ChunkEntry>,
@@ -200,6 +210,7 @@ impl Replay {
                 // Only a chunk that is new counts: those before it are met again each time the store is read again.
                 self.moved = None;
                 if wanted {
+                    self.sources[source].unpack().map_err(|e| self.site.name(e))?;
                     return Ok(self.sources[source].chunk(trim));
                 }
             }
@@ -308,10 +319,12 @@ fn sources(parts: &Parts, from: u32) -> Vec<Source> {
             offset: part.entry().offset + before,
             part: part.clone(),
             next,
+            ahead: if from == 0 { READ_BYTES_MAX } else { JUMP_READ_BYTES },
             window: Vec::new(),
             used: 0,
             chunks: Vec::new().into_iter(),
-            raw: Vec::new(),
+            block: None,
+            frame: 0..0,
             raw_at: 0,
             last: None,
         })
@@ -351,7 +364,15 @@ impl Source {
         }
     }
 
-    /// The chunk last taken, from `trim` on.
+    /// Decompresses as far as the chunk last taken reaches.
+    fn unpack(&mut self) -> Result<()> {
+        match self {
+            Self::Live { .. } => Ok(()),
+            Self::Archived(source) => source.unpack(),
+        }
+    }
+
+    /// The chunk last taken, from `trim` on. It is decompressed.
     fn chunk(&self, trim: u32) -> Option<ReplayedChunk<'_>> {
         let (entry, raw): (&ChunkEntry, &[u8]) = match self {
             Self::Live { chunk, .. } => chunk.as_ref().map(|c| (&c.entry, &c.raw[..]))?,
@@ -411,7 +432,7 @@ impl ArchivedSource {
     fn last(&self) -> Option<(&ChunkEntry, &[u8])> {
         let entry = self.last.as_ref()?;
         let from = self.raw_at.checked_sub(entry.raw_bytes as usize)?;
-        Some((entry, self.raw.get(from..self.raw_at)?))
+        Some((entry, self.block.as_ref()?.filled().get(from..self.raw_at)?))
     }
 
     /// Reads the next block and as many after it as fit into one read.
@@ -422,11 +443,12 @@ impl ArchivedSource {
         let mut bytes = 0usize;
         for block in &self.part.entry().blocks[self.next..] {
             let with = bytes + block.unit_bytes as usize;
-            if bytes > 0 && with > read_max {
+            if bytes > 0 && with > read_max.min(self.ahead) {
                 break;
             }
             bytes = with;
         }
+        self.ahead = self.ahead.saturating_mul(JUMP_READ_TIMES);
         if block.unit_bytes as usize > BLOCK_PLAIN_BYTES_MAX {
             return Err(self.damaged(Damage::Malformed("block bytes")));
         }
@@ -437,13 +459,12 @@ impl ArchivedSource {
     }
 
     fn load_block(&mut self, site: &Site, keys: &SessionKeys, block: &BlockEntry) -> Result<()> {
-        let (name, offset) = (part_file(&self.part), self.offset);
-        let malformed = |field| Error::corrupt(&name, offset, Damage::Malformed(field));
-        let mut raw = std::mem::take(&mut self.raw);
         let (table, frame) = self.open_block(site, keys, block)?;
-        raw.clear();
-        zst::unpack(frame, block.raw_bytes as usize, &mut raw).map_err(|m| malformed(m.0))?;
-        self.raw = raw;
+        // Memory of the block before is used again.
+        let out = self.block.take().map(Unpacking::into_out).unwrap_or_default();
+        let begun = Unpacking::new(&self.window[frame.clone()], block.raw_bytes as usize, out);
+        self.block = Some(begun.map_err(|m| self.damaged(Damage::Malformed(m.0)))?);
+        self.frame = frame;
         self.raw_at = 0;
         self.chunks = table.into_iter();
         self.last = None;
@@ -451,13 +472,21 @@ impl ArchivedSource {
         Ok(())
     }
 
-    /// Decrypts the next block, which was read ahead: its chunks, and its zstd frame.
+    fn unpack(&mut self) -> Result<()> {
+        let (Some(block), Some(frame)) = (&mut self.block, self.window.get(self.frame.clone()))
+        else {
+            return Ok(());
+        };
+        block.fill(frame, self.raw_at).map_err(|m| self.damaged(Damage::Malformed(m.0)))
+    }
+
+    /// Decrypts the next block, which was read ahead: its chunks, and where in the window its zstd frame stands.
     fn open_block(
         &mut self,
         site: &Site,
         keys: &SessionKeys,
         block: &BlockEntry,
-    ) -> Result<(Vec<ChunkEntry>, &[u8])> {
+    ) -> Result<(Vec<ChunkEntry>, Range<usize>)> {
         let name = part_file(&self.part);
         let offset = self.offset;
         let unit = &mut self.window[self.used..self.used + block.unit_bytes as usize];
@@ -476,6 +505,7 @@ impl ArchivedSource {
         )?;
         let malformed = |field| Error::corrupt(&name, offset, Damage::Malformed(field));
         let (table, frame) = take_chunk_table(text).map_err(|m| malformed(m.0))?;
+        let (text_bytes, frame_bytes) = (text.len(), frame.len());
         let raw_bytes: u64 = table.iter().map(|c| u64::from(c.raw_bytes)).sum();
         if raw_bytes != u64::from(block.raw_bytes)
             || raw_bytes > BLOCK_PLAIN_BYTES_MAX as u64
@@ -483,7 +513,8 @@ impl ArchivedSource {
         {
             return Err(malformed("chunk table"));
         }
-        Ok((table, frame))
+        let end = self.used + UNIT_HEADER_BYTES + text_bytes;
+        Ok((table, end - frame_bytes..end))
     }
 
     /// Moves past a block that was opened.

@@ -301,6 +301,7 @@ impl Replay {
                 source.read_ahead(site, &block, self.read_max)?;
                 let (name, offset) = (part_file(&source.part), source.offset);
                 let (table, frame) = source.open_block(site, keys, &block)?;
+                let frame = &source.window[frame];
                 let known = zst::is_frame(frame, block.raw_bytes as usize);
                 // Only a block that ends where its index says may be passed on unseen.
                 let last = table.last().map(|c| c.seq).filter(|_| known);
