@@ -42,7 +42,7 @@ pub(crate) struct How {
     /// What chance follows from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Goes on with the rounds of results.json, which must be of this commit, seed and amount.
+    /// Adds to results.json, which must be of this commit, seed and amount, what it does not have yet.
     #[arg(long)]
     resume: bool,
 }
@@ -55,6 +55,19 @@ enum Part {
     Kill,
     Backup,
     Growth,
+}
+
+impl Part {
+    /// Whether some work, by its name in the results, is of this part.
+    fn has(self, work: &str) -> bool {
+        match self {
+            Self::Ingest => work.starts_with("ingest") || work.starts_with("syncs"),
+            Self::Read => matches!(work, "fill" | "read" | "delete"),
+            Self::Kill => work == "reopen",
+            Self::Backup => work == "backup",
+            Self::Growth => work.starts_with("fill, ") || work.starts_with("read, "),
+        }
+    }
 }
 
 /// All results of a run.
@@ -113,12 +126,12 @@ pub(crate) fn run(how: &How) -> Result<()> {
         results = before;
     }
     let mut running = Running { how, dir, measured: std::mem::take(&mut results.measured) };
-    for round in results.rounds..rounds {
+    for round in 0..rounds {
         for track in how.tracks() {
             running.round(track, round)?;
         }
         // Hours of work are not lost with the next round.
-        results.rounds = round + 1;
+        results.rounds = results.rounds.max(round + 1);
         results.measured.clone_from(&running.measured);
         report::write(&results, &how.out)?;
     }
@@ -161,6 +174,12 @@ impl How {
 }
 
 impl Running<'_> {
+    /// Whether a part is asked for, and not among the results yet.
+    fn wants(&self, part: Part, track: Track, round: u32) -> bool {
+        let is_there = |m: &Measured| m.track == track && m.round == round && part.has(&m.work);
+        self.how.wants(part) && !self.measured.iter().any(is_there)
+    }
+
     /// Everything once, the peers taking turns at each piece of work.
     fn round(&mut self, track: Track, round: u32) -> Result<()> {
         let mut peers: Vec<_> =
@@ -168,13 +187,13 @@ impl Running<'_> {
         // Who comes first finds the machine as the last of the round before left it.
         let by = round as usize % peers.len();
         peers.rotate_left(by);
-        if self.how.wants(Part::Ingest) {
+        if self.wants(Part::Ingest, track, round) {
             if round == 0 {
                 self.syncs(track, &peers)?;
             }
             self.ingest(track, round, &peers)?;
         }
-        if self.how.wants(Part::Read) {
+        if self.wants(Part::Read, track, round) {
             for peer in &peers {
                 let raw = self.how.mib(2_048, 192);
                 let long = self.how.mib(100, 24);
@@ -192,7 +211,7 @@ impl Running<'_> {
                 self.work((track, Peer::Reelvault, Task::Memory, round), "read", &amount)?;
             }
         }
-        if self.how.wants(Part::Kill) {
+        if self.wants(Part::Kill, track, round) {
             for peer in &peers {
                 let raw = self.how.mib(512, 64);
                 let amount = ["--raw-bytes", &raw, "--days", "1"];
@@ -202,7 +221,7 @@ impl Running<'_> {
                 self.clear(*peer)?;
             }
         }
-        if self.how.wants(Part::Backup) {
+        if self.wants(Part::Backup, track, round) {
             for peer in peers.iter().filter(|peer| peer.backs_up()) {
                 let raw = self.how.mib(2_048, 96);
                 let amount = ["--raw-bytes", &raw, "--threads", "8"];
@@ -210,7 +229,7 @@ impl Running<'_> {
                 self.clear(*peer)?;
             }
         }
-        if self.how.wants(Part::Growth) {
+        if self.wants(Part::Growth, track, round) {
             self.growth(track, round, &peers)?;
         }
         Ok(())
