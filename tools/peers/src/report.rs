@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::engine::Track;
-use crate::run::Results;
+use crate::run::{Failure, Results};
 use crate::{PeerError, Result, goals, plot};
 
 const JSON: &str = "results.json";
@@ -138,12 +138,26 @@ fn page(results: &Results, plots: &[(String, String)]) -> String {
     for (name, file) in plots {
         let _ = write!(page, "\n![{name}](plots/{file})\n");
     }
-    for (track, title) in
-        [(Track::EqualSecurity, "Equally safe"), (Track::Native, "As their manuals have it")]
-    {
-        tables(results, track, title, &mut page);
+    if !results.failures.is_empty() {
+        page.push_str("\n## What could not be done\n\nA peer's own error ended it; its line below lacks that round.\n\n");
+        page.push_str("| round | track | peer | work | error |\n|---:|---|---|---|---|\n");
+    }
+    for Failure { track, peer, work, round, told } in &results.failures {
+        let (round, track) = (round + 1, title(*track));
+        let told = told.lines().next().unwrap_or_default().replace('|', "/");
+        let _ = writeln!(page, "| {round} | {track} | {peer} | {work} | {told} |");
+    }
+    for track in [Track::EqualSecurity, Track::Native] {
+        tables(results, track, title(track), &mut page);
     }
     page
+}
+
+fn title(track: Track) -> &'static str {
+    match track {
+        Track::EqualSecurity => "Equally safe",
+        Track::Native => "As their manuals have it",
+    }
 }
 
 fn tables(results: &Results, track: Track, title: &str, page: &mut String) {

@@ -81,6 +81,18 @@ pub(crate) struct Results {
     pub(crate) rounds: u32,
     pub(crate) quick: bool,
     pub(crate) measured: Vec<Measured>,
+    /// What a peer could not do.
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// A piece of work that ended in a peer's error.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) track: Track,
+    pub(crate) peer: String,
+    pub(crate) work: String,
+    pub(crate) round: u32,
+    pub(crate) told: String,
 }
 
 /// One piece of work of one round.
@@ -101,6 +113,7 @@ struct Running<'a> {
     how: &'a How,
     dir: tempfile::TempDir,
     measured: Vec<Measured>,
+    failures: Vec<Failure>,
 }
 
 pub(crate) fn run(how: &How) -> Result<()> {
@@ -117,6 +130,7 @@ pub(crate) fn run(how: &How) -> Result<()> {
         rounds: 0,
         quick: how.quick,
         measured: Vec::new(),
+        failures: Vec::new(),
     };
     if how.resume {
         let before = report::read(&how.out)?;
@@ -125,7 +139,8 @@ pub(crate) fn run(how: &How) -> Result<()> {
         }
         results = before;
     }
-    let mut running = Running { how, dir, measured: std::mem::take(&mut results.measured) };
+    let (measured, failures) = (results.measured.clone(), results.failures.clone());
+    let mut running = Running { how, dir, measured, failures };
     for round in 0..rounds {
         for track in how.tracks() {
             running.round(track, round)?;
@@ -133,6 +148,7 @@ pub(crate) fn run(how: &How) -> Result<()> {
         // Hours of work are not lost with the next round.
         results.rounds = results.rounds.max(round + 1);
         results.measured.clone_from(&running.measured);
+        results.failures.clone_from(&running.failures);
         report::write(&results, &how.out)?;
     }
     Ok(())
@@ -391,7 +407,17 @@ impl Running<'_> {
                 Some(_) => Err(failed(peer, name, &String::from_utf8_lossy(&output.stderr))),
             };
         }
-        let figures = self.told(peer, name, &mut command)?;
+        let figures = match self.told(peer, name, &mut command) {
+            Ok(figures) => figures,
+            // A peer that cannot do it is told of, and the others go on.
+            Err(e) if peer != Peer::Reelvault => {
+                eprintln!("round {}, {}, {called}, {name}: {e}", round + 1, value(&track));
+                let (peer, work) = (called.to_owned(), name.to_owned());
+                self.failures.push(Failure { track, peer, work, round, told: e.to_string() });
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        };
         let told =
             figures.get("raw MB/s").map(|rate| format!(": {rate:.0} MB/s")).unwrap_or_default();
         eprintln!("round {}, {}, {called}, {name}{told}", round + 1, value(&track));
@@ -425,8 +451,11 @@ fn commit() -> String {
         let output = Command::new("git").args(args).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return "unknown".to_owned() };
-    match git(&["status", "--porcelain", "--", "src", "tools/peers/src", "Cargo.lock"]).as_deref() {
+    // The last one that changed what is measured.
+    let measured = ["--", "src", "tools/bench/src", "tools/peers/src", "tools/peers/Cargo.lock"];
+    let of = |command: &[&str]| git(&[command, &measured].concat());
+    let Some(commit) = of(&["log", "-1", "--format=%h"]) else { return "unknown".to_owned() };
+    match of(&["status", "--porcelain"]).as_deref() {
         Some("") => commit,
         _ => format!("{commit} and changes"),
     }
