@@ -73,8 +73,7 @@ impl Results {
 
     /// The median of the rounds.
     pub(crate) fn median(&self, track: Track, peer: &str, work: &str, figure: &str) -> Option<f64> {
-        let values = self.rounds(track, peer, work, figure);
-        values.get(values.len() / 2).copied()
+        median(&self.rounds(track, peer, work, figure))
     }
 
     /// The pieces of work, and the figures of each, as they first came.
@@ -182,12 +181,18 @@ fn tables(results: &Results, track: Track, title: &str, page: &mut String) {
     }
 }
 
+/// Of an even number the mean of the two in the middle.
+fn median(sorted: &[f64]) -> Option<f64> {
+    let (upper, lower) = (sorted.len() / 2, sorted.len().checked_sub(1)? / 2);
+    Some((sorted.get(lower)? + sorted.get(upper)?) / 2.0)
+}
+
 /// The median, and how far the rounds lie apart.
 fn cell(sorted: &[f64]) -> String {
     let (Some(first), Some(last)) = (sorted.first(), sorted.last()) else {
         return "–".to_owned();
     };
-    let median = sorted[sorted.len() / 2];
+    let median = median(sorted).unwrap_or(f64::NAN);
     let apart = (last - first) / median.abs().max(f64::MIN_POSITIVE);
     if sorted.len() < 2 || *first == *last {
         number(median)
