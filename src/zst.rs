@@ -3,15 +3,17 @@
 mod unpack;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io::Cursor;
 use std::num::NonZero;
 use std::sync::LazyLock;
 
-use parking_lot::{Condvar, Mutex};
+use crossbeam::sync::{Parker, Unparker};
+use parking_lot::{Mutex, MutexGuard};
 use zstd::bulk::Compressor;
-use zstd::zstd_safe::{CParameter, find_frame_compressed_size, get_frame_content_size};
+use zstd::zstd_safe::CParameter;
 
-pub(crate) use unpack::{Unpacking, unpack};
+pub(crate) use unpack::{Unpacking, is_frame, unpack};
 
 /// Largest zstd window, as a power of two: 8 MiB is what RFC 9659 lets a browser refuse beyond.
 const WINDOW_LOG_MAX: u32 = 23;
@@ -66,20 +68,17 @@ struct Packers {
     kept: Vec<(i32, Packer)>,
     /// Turns that are taken, or handed to one of those who wait.
     taken: usize,
-    waiting: usize,
-    /// Turns that were handed on, and that nobody who was woken has yet seen.
-    handed: usize,
+    /// Those who wait, as they came.
+    waiting: VecDeque<Unparker>,
 }
 
 static PACKERS: Mutex<Packers> =
-    Mutex::new(Packers { kept: Vec::new(), taken: 0, waiting: 0, handed: 0 });
-/// A turn was handed on. Those who wait are woken as they came.
-static HANDED: Condvar = Condvar::new();
+    Mutex::new(Packers { kept: Vec::new(), taken: 0, waiting: VecDeque::new() });
 
-/// How many compress at once: as many as there are processors. More of them would only take time away from one another, so that a large chunk
-/// among many small ones would be done last, however early it came.
+/// How many compress at once: one for each processor, and one more, so that none is idle while a turn is handed on. More of them would only take
+/// time away from one another, so that a large chunk among many small ones would be done last, however early it came.
 static AT_ONCE: LazyLock<usize> =
-    LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get) + 1);
 
 /// The turn of one thread, which is handed to whoever has waited longest when this is dropped: who comes later does not get in before.
 struct Turn {
@@ -94,11 +93,10 @@ impl Turn {
         if packers.taken < *AT_ONCE {
             packers.taken += 1;
         } else {
-            packers.waiting += 1;
-            while packers.handed == 0 {
-                HANDED.wait(&mut packers);
-            }
-            packers.handed -= 1;
+            let parker = Parker::new();
+            packers.waiting.push_back(parker.unparker().clone());
+            // Woken, it has the turn of the one that woke it.
+            MutexGuard::unlocked(&mut packers, || parker.park());
         }
         let kept = packers.kept.iter().rposition(|(l, _)| *l == level);
         Self { level, packer: kept.map(|at| packers.kept.remove(at).1) }
@@ -122,14 +120,13 @@ impl Drop for Turn {
             }
             packers.kept.push((self.level, packer));
         }
-        if packers.waiting == 0 {
-            packers.taken -= 1;
-            return;
+        match packers.waiting.pop_front() {
+            Some(next) => {
+                drop(packers);
+                next.unpark();
+            }
+            None => packers.taken -= 1,
         }
-        packers.waiting -= 1;
-        packers.handed += 1;
-        drop(packers);
-        HANDED.notify_one();
     }
 }
 
@@ -166,12 +163,6 @@ pub(crate) fn pack(level: i32, raw: &[u8]) -> std::io::Result<Packed> {
     Ok(packed)
 }
 
-/// Whether this is one zstd frame that says it holds `raw_bytes` bytes, and ends where `frame` does.
-pub(crate) fn is_frame(frame: &[u8], raw_bytes: usize) -> bool {
-    get_frame_content_size(frame).ok().flatten() == Some(raw_bytes as u64)
-        && find_frame_compressed_size(frame).ok() == Some(frame.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_threads_compress_at_once_than_there_are_processors() {
+    fn no_more_threads_compress_at_once_than_there_are_turns() {
         let raw = b"{\"a\":1}\n".repeat(1000);
         std::thread::scope(|scope| {
             for _ in 0..*AT_ONCE * 8 {
@@ -216,5 +207,28 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn turns_come_in_the_order_of_arrival() {
+        let came = Mutex::new(Vec::new());
+        let mut held: Vec<_> = (0..*AT_ONCE).map(|_| Turn::take(1)).collect();
+        std::thread::scope(|scope| {
+            for n in 0..16 {
+                let came = &came;
+                scope.spawn(move || {
+                    let _turn = Turn::take(1);
+                    came.lock().push(n);
+                });
+                while PACKERS.lock().waiting.len() <= n {
+                    std::thread::yield_now();
+                }
+            }
+            // One turn goes round; the others are held. Whoever comes last has it last, though it is here already and nobody has to wake it.
+            held.pop();
+            held.push(Turn::take(1));
+            came.lock().push(16);
+        });
+        assert!(came.lock().is_sorted(), "{:?}", came.lock());
     }
 }

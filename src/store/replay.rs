@@ -1,43 +1,36 @@
 //! Replaying a session: its chunks by sequence number, from journals and segments alike, with bounded memory.
 //!
 //! The blocks of a session lie together in each segment, so that each segment costs one read, or one for each
-//! [`READ_BYTES_MAX`] of a very large session.
+//! [`READ_BYTES_MAX`] of a very large session. A replay that begins in the middle reads little at first.
 
+mod archived;
 mod packed;
 mod seek;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write};
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::chunk::Snapshot;
-use crate::error::{Damage, Error, Result};
-use crate::format::header::{UNIT_HEADER_BYTES, Unit, UnitKind};
-use crate::format::segment::{BlockEntry, ChunkEntry, take_chunk_table};
+use crate::error::{Error, Result};
+use crate::format::segment::ChunkEntry;
 use crate::ids::{HoldId, SessionId, SessionTag};
 use crate::journal::read::{FrameKeys, read_frame};
 use crate::journal::table::{FrameRef, Stamp};
 use crate::keyring::SessionKeys;
-use crate::limits::BLOCK_PLAIN_BYTES_MAX;
-use crate::zst::Unpacking;
 
 use super::Site;
-use super::find::{ArchivedPart, Parts, Started, part_file};
+use super::find::{Parts, Started};
 use super::info::SessionInfo;
 
+use archived::ArchivedSource;
 pub use packed::{NextBytes, PackedReplay, Played};
 use seek::last_snapshot;
 
 /// Stored bytes that one read of a segment fetches at most: the bound of a replay's memory, together with one
 /// block decompressed.
 pub const READ_BYTES_MAX: usize = 8 << 20;
-
-/// What the first read fetches at most where a replay begins in the middle: whoever jumps may soon jump again. Each read after it
-/// fetches so many times as much.
-const JUMP_READ_BYTES: usize = 512 << 10;
-const JUMP_READ_TIMES: usize = 4;
 
 /// A chunk as it is replayed.
 pub struct ReplayedChunk<'a> {
@@ -87,29 +80,10 @@ enum Source {
     Archived(ArchivedSource),
 }
 
-/// A chunk in memory.
+/// A chunk of a journal in memory.
 struct Loaded {
     entry: ChunkEntry,
     raw: Vec<u8>,
-}
-
-struct ArchivedSource {
-    part: ArchivedPart,
-    /// The next block to decompress.
-    next: usize,
-    offset: u64,
-    /// Stored bytes that the next read fetches at most, unless a single block has more.
-    ahead: usize,
-    /// Bytes read ahead, and how many of them are used. Those are decrypted.
-    window: Vec<u8>,
-    used: usize,
-    chunks: std::vec::IntoIter<ChunkEntry>,
-    /// The block whose chunks these are, and where in the window its zstd frame stands.
-    block: Option<Unpacking>,
-    frame: Range<usize>,
-    raw_at: usize,
-    /// The chunk last taken; it ends at `raw_at`.
-    last: Option<ChunkEntry>,
 }
 
 impl Site {
@@ -310,25 +284,8 @@ fn sources(parts: &Parts, from: u32) -> Vec<Source> {
             chunk: None,
         }
     });
-    let archived = parts.archived.iter().map(|part| {
-        let blocks = &part.entry().blocks;
-        // The last block that begins at or before the wanted number may hold it.
-        let next = blocks.partition_point(|b| b.first_seq <= from).saturating_sub(1);
-        let before: u64 = blocks[..next].iter().map(|b| u64::from(b.unit_bytes)).sum();
-        Source::Archived(ArchivedSource {
-            offset: part.entry().offset + before,
-            part: part.clone(),
-            next,
-            ahead: if from == 0 { READ_BYTES_MAX } else { JUMP_READ_BYTES },
-            window: Vec::new(),
-            used: 0,
-            chunks: Vec::new().into_iter(),
-            block: None,
-            frame: 0..0,
-            raw_at: 0,
-            last: None,
-        })
-    });
+    let archived =
+        parts.archived.iter().map(|part| Source::Archived(ArchivedSource::new(part, from)));
     live.chain(archived).collect()
 }
 
@@ -355,12 +312,7 @@ impl Source {
     fn take(&mut self) -> Option<(u32, u64)> {
         match self {
             Self::Live { frames, .. } => frames.pop_front().map(|f| (f.seq, f.first_ms)),
-            Self::Archived(source) => {
-                let entry = source.chunks.as_slice().first()?;
-                let taken = (entry.seq, entry.first_ms);
-                source.taken();
-                Some(taken)
-            }
+            Self::Archived(source) => source.take(),
         }
     }
 
@@ -406,125 +358,4 @@ fn load(frame: &FrameRef, keys: FrameKeys<'_>) -> Result<Loaded> {
         snapshots: e.snapshots,
     };
     Ok(Loaded { entry, raw })
-}
-
-impl ArchivedSource {
-    fn peek(&mut self, site: &Site, keys: &SessionKeys, read_max: usize) -> Result<Option<u32>> {
-        loop {
-            if let Some(entry) = self.chunks.as_slice().first() {
-                return Ok(Some(entry.seq));
-            }
-            let Some(block) = self.part.entry().blocks.get(self.next).cloned() else {
-                return Ok(None);
-            };
-            self.read_ahead(site, &block, read_max)?;
-            self.load_block(site, keys, &block)?;
-        }
-    }
-
-    fn taken(&mut self) {
-        if let Some(entry) = self.chunks.next() {
-            self.raw_at += entry.raw_bytes as usize;
-            self.last = Some(entry);
-        }
-    }
-
-    fn last(&self) -> Option<(&ChunkEntry, &[u8])> {
-        let entry = self.last.as_ref()?;
-        let from = self.raw_at.checked_sub(entry.raw_bytes as usize)?;
-        Some((entry, self.block.as_ref()?.filled().get(from..self.raw_at)?))
-    }
-
-    /// Reads the next block and as many after it as fit into one read.
-    fn read_ahead(&mut self, site: &Site, block: &BlockEntry, read_max: usize) -> Result<()> {
-        if self.window.len() - self.used >= block.unit_bytes as usize {
-            return Ok(());
-        }
-        let mut bytes = 0usize;
-        for block in &self.part.entry().blocks[self.next..] {
-            let with = bytes + block.unit_bytes as usize;
-            if bytes > 0 && with > read_max.min(self.ahead) {
-                break;
-            }
-            bytes = with;
-        }
-        self.ahead = self.ahead.saturating_mul(JUMP_READ_TIMES);
-        if block.unit_bytes as usize > BLOCK_PLAIN_BYTES_MAX {
-            return Err(self.damaged(Damage::Malformed("block bytes")));
-        }
-        let segments = &site.inner.segments;
-        segments.read(&self.part.segment.entry, self.offset, bytes, &mut self.window)?;
-        self.used = 0;
-        Ok(())
-    }
-
-    fn load_block(&mut self, site: &Site, keys: &SessionKeys, block: &BlockEntry) -> Result<()> {
-        let (table, frame) = self.open_block(site, keys, block)?;
-        // Memory of the block before is used again.
-        let out = self.block.take().map(Unpacking::into_out).unwrap_or_default();
-        let begun = Unpacking::new(&self.window[frame.clone()], block.raw_bytes as usize, out);
-        self.block = Some(begun.map_err(|m| self.damaged(Damage::Malformed(m.0)))?);
-        self.frame = frame;
-        self.raw_at = 0;
-        self.chunks = table.into_iter();
-        self.last = None;
-        self.pass(block);
-        Ok(())
-    }
-
-    fn unpack(&mut self) -> Result<()> {
-        let (Some(block), Some(frame)) = (&mut self.block, self.window.get(self.frame.clone()))
-        else {
-            return Ok(());
-        };
-        block.fill(frame, self.raw_at).map_err(|m| self.damaged(Damage::Malformed(m.0)))
-    }
-
-    /// Decrypts the next block, which was read ahead: its chunks, and where in the window its zstd frame stands.
-    fn open_block(
-        &mut self,
-        site: &Site,
-        keys: &SessionKeys,
-        block: &BlockEntry,
-    ) -> Result<(Vec<ChunkEntry>, Range<usize>)> {
-        let name = part_file(&self.part);
-        let offset = self.offset;
-        let unit = &mut self.window[self.used..self.used + block.unit_bytes as usize];
-        let tag = self.part.found.entry().tag;
-        let context: [&[u8]; 4] = [
-            &site.site.handle().0,
-            &tag.0,
-            &block.first_seq.to_le_bytes(),
-            &block.chunks.to_le_bytes(),
-        ];
-        let text = Unit::check(UnitKind::BLOCK, &name, offset, unit)?.open(
-            keys.cipher(),
-            &context,
-            &name,
-            offset,
-        )?;
-        let malformed = |field| Error::corrupt(&name, offset, Damage::Malformed(field));
-        let (table, frame) = take_chunk_table(text).map_err(|m| malformed(m.0))?;
-        let (text_bytes, frame_bytes) = (text.len(), frame.len());
-        let raw_bytes: u64 = table.iter().map(|c| u64::from(c.raw_bytes)).sum();
-        if raw_bytes != u64::from(block.raw_bytes)
-            || raw_bytes > BLOCK_PLAIN_BYTES_MAX as u64
-            || table.len() != block.chunks as usize
-        {
-            return Err(malformed("chunk table"));
-        }
-        let end = self.used + UNIT_HEADER_BYTES + text_bytes;
-        Ok((table, end - frame_bytes..end))
-    }
-
-    /// Moves past a block that was opened.
-    fn pass(&mut self, block: &BlockEntry) {
-        self.used += block.unit_bytes as usize;
-        self.offset += u64::from(block.unit_bytes);
-        self.next += 1;
-    }
-
-    fn damaged(&self, damage: Damage) -> Error {
-        Error::corrupt(&part_file(&self.part), self.offset, damage)
-    }
 }

@@ -1,10 +1,10 @@
 //! Decompression: a whole frame, or as much of it as is asked for.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
-use zstd::bulk::Decompressor;
 use zstd::zstd_safe::{
-    DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_frame_content_size,
+    DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, find_frame_compressed_size,
+    get_frame_content_size,
 };
 
 use super::{WINDOW_LOG_MAX, behind};
@@ -16,51 +16,75 @@ const WRONG: Malformed = Malformed("zstd frame");
 /// decompressed.
 const STEP_BYTES: usize = 8 << 10;
 
-/// Decompresses one zstd frame that must yield exactly `raw_bytes` bytes, and appends them to `out`.
-pub(crate) fn unpack(frame: &[u8], raw_bytes: usize, out: &mut Vec<u8>) -> Result<(), Malformed> {
-    thread_local! {
-        static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
-    }
-    check_raw_bytes(frame, raw_bytes)?;
-    UNPACKER.with_borrow_mut(|slot| {
-        let unpacker = match slot {
-            Some(unpacker) => unpacker,
-            None => {
-                let mut unpacker = Decompressor::new().map_err(|_| WRONG)?;
-                let limit = DParameter::WindowLogMax(WINDOW_LOG_MAX);
-                unpacker.set_parameter(limit).map_err(|_| WRONG)?;
-                slot.insert(unpacker)
-            }
-        };
-        let from = out.len();
-        out.reserve(raw_bytes);
-        match unpacker.decompress_to_buffer(frame, &mut behind(out)) {
-            Ok(n) if n == raw_bytes => Ok(()),
-            _ => {
-                out.truncate(from);
-                Err(WRONG)
-            }
-        }
-    })
-}
-
-/// The length in the frame must agree with the sealed one before anything is allocated.
-fn check_raw_bytes(frame: &[u8], raw_bytes: usize) -> Result<(), Malformed> {
-    match get_frame_content_size(frame) {
-        Ok(Some(bytes)) if bytes == raw_bytes as u64 => Ok(()),
-        _ => Err(WRONG),
-    }
-}
+/// A context that is used again by this thread when it is dropped.
+struct Context(Option<DCtx<'static>>);
 
 thread_local! {
-    /// A context that is not in use.
     static CONTEXT: Cell<Option<DCtx<'static>>> = const { Cell::new(None) };
+}
+
+impl Context {
+    /// One that is at no frame.
+    fn take() -> Result<Self, Malformed> {
+        let begin = || {
+            let mut context = match CONTEXT.take() {
+                Some(context) => context,
+                None => {
+                    let mut context = DCtx::try_create()?;
+                    context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).ok()?;
+                    // The output itself is the window: nothing is held or copied twice.
+                    context.set_parameter(DParameter::StableOutBuffer(true)).ok()?;
+                    context
+                }
+            };
+            context.reset(ResetDirective::SessionOnly).ok()?;
+            Some(context)
+        };
+        begin().map(|context| Self(Some(context))).ok_or(WRONG)
+    }
+
+    fn get(&mut self) -> Result<&mut DCtx<'static>, Malformed> {
+        self.0.as_mut().ok_or(WRONG)
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // Where the thread is ending there is no next one.
+        let _ = CONTEXT.try_with(|kept| kept.set(self.0.take()));
+    }
+}
+
+/// Whether a frame says that it holds `raw_bytes` bytes: the length must agree with the sealed one before anything is allocated.
+fn says(frame: &[u8], raw_bytes: usize) -> bool {
+    get_frame_content_size(frame).ok().flatten() == Some(raw_bytes as u64)
+}
+
+/// Whether this is one zstd frame that says it holds `raw_bytes` bytes, and ends where `frame` does.
+pub(crate) fn is_frame(frame: &[u8], raw_bytes: usize) -> bool {
+    says(frame, raw_bytes) && find_frame_compressed_size(frame).ok() == Some(frame.len())
+}
+
+/// Decompresses one zstd frame that must yield exactly `raw_bytes` bytes, and appends them to `out`.
+pub(crate) fn unpack(frame: &[u8], raw_bytes: usize, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    if !says(frame, raw_bytes) {
+        return Err(WRONG);
+    }
+    let mut context = Context::take()?;
+    let from = out.len();
+    out.reserve(raw_bytes);
+    match context.get()?.decompress(&mut behind(out), frame) {
+        Ok(n) if n == raw_bytes => Ok(()),
+        _ => {
+            out.truncate(from);
+            Err(WRONG)
+        }
+    }
 }
 
 /// One zstd frame that is decompressed from its beginning as far as it is needed, and no further.
 pub(crate) struct Unpacking {
-    /// Always there until this is dropped.
-    context: Option<DCtx<'static>>,
+    context: Context,
     raw_bytes: usize,
     out: Vec<u8>,
     /// How much of the frame was looked at.
@@ -71,20 +95,12 @@ pub(crate) struct Unpacking {
 impl Unpacking {
     /// Begins a frame that must yield exactly `raw_bytes` bytes; they go into `out`, in place of what is in it.
     pub(crate) fn new(frame: &[u8], raw_bytes: usize, mut out: Vec<u8>) -> Result<Self, Malformed> {
-        check_raw_bytes(frame, raw_bytes)?;
-        let mut context = match CONTEXT.take() {
-            Some(context) => context,
-            None => DCtx::try_create().ok_or(WRONG)?,
-        };
-        let begun = context.reset(ResetDirective::SessionAndParameters).and_then(|_| {
-            context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))?;
-            // The output itself is the window: nothing is held or copied twice.
-            context.set_parameter(DParameter::StableOutBuffer(true))
-        });
-        begun.map_err(|_| WRONG)?;
+        if !says(frame, raw_bytes) {
+            return Err(WRONG);
+        }
         out.clear();
         out.reserve_exact(raw_bytes);
-        Ok(Self { context: Some(context), raw_bytes, out, used: 0, ended: false })
+        Ok(Self { context: Context::take()?, raw_bytes, out, used: 0, ended: false })
     }
 
     /// Goes on until there are `to` bytes. `frame` is the one with which this was begun.
@@ -104,31 +120,22 @@ impl Unpacking {
     fn step(&mut self, frame: &[u8]) -> Result<(), Malformed> {
         let (used, had) = (self.used, self.out.len());
         let end = frame.len().min(used + STEP_BYTES);
-        let (Some(context), false, Some(input)) =
-            (&mut self.context, self.ended, frame.get(used..end))
-        else {
-            return Err(WRONG);
-        };
+        let input = frame.get(used..end).filter(|_| !self.ended).ok_or(WRONG)?;
         let mut input = InBuffer::around(input);
         let mut output = OutBuffer::around_pos(&mut self.out, had);
-        let left = context.decompress_stream(&mut output, &mut input).map_err(|_| WRONG)?;
+        let left = self.context.get()?.decompress_stream(&mut output, &mut input);
+        self.ended = left.map_err(|_| WRONG)? == 0;
         self.used += input.pos();
-        self.ended = left == 0;
-        let ends_well = self.out.len() == self.raw_bytes && self.used == frame.len();
-        let goes_on = self.used > used || self.out.len() > had;
-        if if self.ended { ends_well } else { goes_on } { Ok(()) } else { Err(WRONG) }
+        let is_well = match self.ended {
+            true => self.out.len() == self.raw_bytes && self.used == frame.len(),
+            false => self.used > used || self.out.len() > had,
+        };
+        if is_well { Ok(()) } else { Err(WRONG) }
     }
 
     /// The memory it was given, to be used again.
-    pub(crate) fn into_out(mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
-    }
-}
-
-impl Drop for Unpacking {
-    fn drop(&mut self) {
-        // Where the thread is ending there is no next one.
-        let _ = CONTEXT.try_with(|kept| kept.set(self.context.take()));
+    pub(crate) fn into_out(self) -> Vec<u8> {
+        self.out
     }
 }
 

@@ -18,7 +18,7 @@ use super::super::Site;
 use super::super::find::{ArchivedPart, Started, part_file};
 use super::super::info::SessionInfo;
 use super::seek::{last_snapshot, nth_seq};
-use super::{ArchivedSource, READ_BYTES_MAX, Replay, Source};
+use super::{READ_BYTES_MAX, Replay, Source};
 
 /// zstd level of what is packed anew: somebody waits for it.
 const AGAIN_LEVEL: i32 = 1;
@@ -223,21 +223,6 @@ impl Source {
         match self {
             Self::Live { frames, .. } => drop(frames.pop_front()),
             Self::Archived(source) => source.skip(),
-        }
-    }
-}
-
-impl ArchivedSource {
-    fn skip(&mut self) {
-        let Some(block) = self.part.entry().blocks.get(self.next).cloned() else { return };
-        if self.window.len() - self.used < block.unit_bytes as usize {
-            // It was not read; what is read next begins behind it.
-            self.window.clear();
-            self.used = 0;
-            self.offset += u64::from(block.unit_bytes);
-            self.next += 1;
-        } else {
-            self.pass(&block);
         }
     }
 }
