@@ -42,7 +42,7 @@ pub(crate) struct How {
     /// What chance follows from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Adds to results.json, which must be of this commit, seed and amount, what it does not have yet.
+    /// Adds to results.json, which must be of this commit, seed and amount, the parts of rounds that it does not have yet.
     #[arg(long)]
     resume: bool,
 }
@@ -399,16 +399,13 @@ impl Running<'_> {
         let is_limit = matches!(task, Task::Limit | Task::Memory);
         let called = if is_limit { "limit" } else { peer.name() };
         let mut command = self.command((track, peer, task, round), amount)?;
-        if task == Task::Leave {
-            // It is killed, and tells nothing.
-            let output = command.output().map_err(|e| failed(peer, name, &e.to_string()))?;
-            return match output.status.code() {
-                None => Ok(()),
-                Some(_) => Err(failed(peer, name, &String::from_utf8_lossy(&output.stderr))),
-            };
-        }
-        let figures = match self.told(peer, name, &mut command) {
-            Ok(figures) => figures,
+        let told = match task {
+            Task::Leave => left(peer, name, &mut command).map(|()| None),
+            _ => self.told(peer, name, &mut command).map(Some),
+        };
+        let figures = match told {
+            Ok(Some(figures)) => figures,
+            Ok(None) => return Ok(()),
             // A peer that cannot do it is told of, and the others go on.
             Err(e) if peer != Peer::Reelvault => {
                 eprintln!("round {}, {}, {called}, {name}: {e}", round + 1, value(&track));
@@ -424,6 +421,15 @@ impl Running<'_> {
         let (peer, work) = (called.to_owned(), name.to_owned());
         self.measured.push(Measured { track, peer, work, round, figures });
         Ok(())
+    }
+}
+
+/// Runs a process that is killed, and so tells nothing.
+fn left(peer: Peer, name: &str, command: &mut Command) -> Result<()> {
+    let output = command.output().map_err(|e| failed(peer, name, &e.to_string()))?;
+    match output.status.code() {
+        None => Ok(()),
+        Some(_) => Err(failed(peer, name, &String::from_utf8_lossy(&output.stderr))),
     }
 }
 
@@ -452,7 +458,15 @@ fn commit() -> String {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     // The last one that changed what is measured.
-    let measured = ["--", "src", "tools/bench/src", "tools/peers/src", "tools/peers/Cargo.lock"];
+    let measured = [
+        "--",
+        "Cargo.toml",
+        "src",
+        "tools/bench/src",
+        "tools/peers/Cargo.lock",
+        "tools/peers/Cargo.toml",
+        "tools/peers/src",
+    ];
     let of = |command: &[&str]| git(&[command, &measured].concat());
     let Some(commit) = of(&["log", "-1", "--format=%h"]) else { return "unknown".to_owned() };
     match of(&["status", "--porcelain"]).as_deref() {
