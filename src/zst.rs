@@ -75,10 +75,21 @@ struct Packers {
 static PACKERS: Mutex<Packers> =
     Mutex::new(Packers { kept: Vec::new(), taken: 0, waiting: VecDeque::new() });
 
+/// Whether nobody compresses a chunk right now.
+pub(crate) fn is_idle() -> bool {
+    PACKERS.lock().taken == 0
+}
+
+/// How many processors there are to compress with.
+pub(crate) fn processors() -> usize {
+    static PROCESSORS: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+    *PROCESSORS
+}
+
 /// How many compress at once: one for each processor, and one more, so that none is idle while a turn is handed on. More of them would only take
 /// time away from one another, so that a large chunk among many small ones would be done last, however early it came.
-static AT_ONCE: LazyLock<usize> =
-    LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get) + 1);
+static AT_ONCE: LazyLock<usize> = LazyLock::new(|| processors() + 1);
 
 /// The turn of one thread, which is handed to whoever has waited longest when this is dropped: who comes later does not get in before.
 struct Turn {

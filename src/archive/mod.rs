@@ -29,8 +29,9 @@ pub(crate) struct Job<'a> {
 /// Memory of a frame that is kept for the next one: most fit.
 const FRAME_KEPT_BYTES: usize = 1 << 20;
 
-/// What the archiver needs much memory for. A store has one, which whoever archives uses in turn, in whatever thread:
-/// buffers of this size that come and go in several threads would leave as much behind in each thread's heap.
+/// What the archiver needs much memory for. A store keeps one, for whoever archives first, in whatever thread: buffers of
+/// this size that come and go in several threads would leave as much behind in each thread's heap. Who archives
+/// another shard at the same time has one of its own meanwhile.
 #[derive(Default)]
 pub(crate) struct Workspace {
     pub(crate) segment: Buffers,

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Weak;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::archive;
@@ -16,6 +16,8 @@ use crate::journal::log::wait;
 use crate::planted::{self, Bug};
 use crate::segment::writer::SEGMENT_DIR;
 use crate::sync::channel::{Receiver, RecvTimeoutError};
+use crate::sync::{spawn_scoped, thread};
+use crate::zst;
 
 use super::state::{Inner, SegmentInfo, Shard};
 
@@ -76,8 +78,9 @@ impl Inner {
             let done = self.maintain_shard(shard);
             outcome = outcome.and(done);
         }
+        let archived = self.archive_waiting();
         self.forget_places();
-        outcome.and(self.reclaim_erased()).and(self.keep_reserve())
+        outcome.and(archived).and(self.reclaim_erased()).and(self.keep_reserve())
     }
 
     /// On a full disk a journal cannot be made, but archiving still frees space: one failure does not keep the
@@ -85,12 +88,45 @@ impl Inner {
     fn maintain_shard(&self, shard: &Shard) -> Result<()> {
         let synced = self.sync_shard(shard);
         let rotated = self.rotate_by_age(shard);
-        let prepared = self.prepare_standby(shard);
-        let archived = self.archive_full(shard);
-        synced.and(rotated).and(prepared).and(archived)
+        synced.and(rotated).and(self.prepare_standby(shard))
     }
 
-    /// Archives what waits, unless the store is being closed.
+    /// Archives what waits in all shards, several of them at once where there are processors for it.
+    fn archive_waiting(&self) -> Result<()> {
+        let mut shards: Vec<&Shard> = self.shards.iter().collect();
+        // What somebody archives already comes last: until then it is perhaps done.
+        shards.sort_by_key(|shard| shard.archiving.try_lock().is_none());
+        let taken = AtomicUsize::new(0);
+        let work = || {
+            let mut outcome = Ok(());
+            while let Some(shard) = shards.get(taken.fetch_add(1, Relaxed)) {
+                outcome = outcome.and(self.archive_full(shard));
+            }
+            outcome
+        };
+        thread::scope(|scope| {
+            // Where the system has no thread to give, it takes longer.
+            let helpers = (0..self.helpers()).map_while(|_| spawn_scoped(scope, work).ok());
+            let helpers: Vec<_> = helpers.collect();
+            helpers.into_iter().fold(work(), |outcome, helper| {
+                let helped = helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                outcome.and(helped)
+            })
+        })
+    }
+
+    /// How many threads help to archive: beside appends there is one archiver for each two processors, and one for each while
+    /// nobody appends. A store without threads of its own has none here, too.
+    fn helpers(&self) -> usize {
+        if !self.background {
+            return 0;
+        }
+        let at_once = if zst::is_idle() { zst::processors() } else { zst::processors() / 2 };
+        let waits = |shard: &&Shard| shard.state.lock().waiting().next().is_some();
+        self.shards.iter().filter(waits).count().min(at_once).saturating_sub(1)
+    }
+
+    /// Archives what waits in a shard, unless the store is being closed.
     fn archive_full(&self, shard: &Shard) -> Result<()> {
         loop {
             if self.closed.load(Relaxed) || !self.archive_shard(shard)? {
@@ -144,12 +180,11 @@ impl Inner {
     }
 
     /// Archives some of the journals of a shard that are full; false if there are none.
-    pub(super) fn archive_shard(&self, shard: &Shard) -> Result<bool> {
+    fn archive_shard(&self, shard: &Shard) -> Result<bool> {
         let _archiving = shard.archiving.lock();
         let (batch, sessions) = {
             let state = shard.state.lock();
-            let waiting = state.full.iter().filter(|j| !state.stuck.contains(&j.id));
-            let batch: Vec<Arc<Journal>> = waiting.take(BATCH_JOURNALS).cloned().collect();
+            let batch: Vec<Arc<Journal>> = state.waiting().take(BATCH_JOURNALS).cloned().collect();
             let ids: HashSet<FileId> = batch.iter().map(|j| j.id).collect();
             let sessions = state.table.select(|f| ids.contains(&f.journal.id));
             (batch, sessions)
@@ -165,7 +200,10 @@ impl Inner {
             sessions,
             level: self.options.archive_level,
         };
-        let outcome = archive::run(job, &mut self.archiver.lock());
+        let outcome = match self.archiver.try_lock() {
+            Some(mut work) => archive::run(job, &mut work),
+            None => archive::run(job, &mut archive::Workspace::default()),
+        };
         let written = match outcome {
             Ok(written) => written,
             Err(e) => {
@@ -249,10 +287,9 @@ impl Inner {
         let mut outcome = Ok(());
         for shard in &self.shards {
             let ended = self.end_if_used(shard);
-            let archived = self.archive_full(shard);
-            outcome = outcome.and(ended).and(archived);
+            outcome = outcome.and(ended);
         }
-        outcome
+        outcome.and(self.archive_waiting())
     }
 
     fn end_if_used(&self, shard: &Shard) -> Result<()> {

@@ -33,7 +33,7 @@ pub(super) struct Inner {
     pub(super) segments: Segments,
     pub(super) catalog: Catalog,
     pub(super) shards: Vec<Shard>,
-    /// Held by whoever writes segments, one at a time: it bounds the memory of archiving. Taken after a shard's `archiving`.
+    /// Held by whoever writes segments: it bounds the memory of archiving. Taken after a shard's `archiving`.
     pub(super) archiver: Mutex<archive::Workspace>,
     pub(super) counters: Counters,
     /// The log of deletions, and whether the last statement of the keyring is known to stand in it.
@@ -125,10 +125,14 @@ impl Shard {
 }
 
 impl ShardState {
-    /// Bytes of the journals that wait for the archiver and that it can read.
+    /// The journals that wait for the archiver and that it can read, oldest first.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Arc<Journal>> {
+        self.full.iter().filter(|j| !self.stuck.contains(&j.id))
+    }
+
+    /// Bytes of the journals that wait for the archiver.
     pub(super) fn backlog_bytes(&self) -> u64 {
-        let waiting = self.full.iter().filter(|j| !self.stuck.contains(&j.id));
-        waiting.map(|j| u64::from(j.durable())).sum()
+        self.waiting().map(|j| u64::from(j.durable())).sum()
     }
 }
 

@@ -225,3 +225,43 @@ fn both_suites_stand_side_by_side_and_new_data_takes_the_one_of_the_keyring() {
     check(&world.open(4));
     check(&Store::open_read_only(world.options(5)).unwrap());
 }
+
+#[test]
+fn other_shards_are_archived_while_somebody_archives_one() {
+    let (world, store) = World::new();
+    drop(store);
+    world.disk.env(&world.clock, 3).disk.create_dir(Path::new("/many")).unwrap();
+    let mirrors = ["/many/a", "/many/b"].map(PathBuf::from);
+    let options = Options::new("/sharded", mirrors, Arc::clone(&world.provider))
+        .env(world.disk.env(&world.clock, 3))
+        .shards(4)
+        .fill_bytes(0)
+        .background(false);
+    let store = Store::create(options).unwrap();
+    for n in 0..32 {
+        let site = SiteId::new(format!("shop-{n}")).unwrap();
+        store.add_site(site.clone(), 30).unwrap();
+        let session = Session::new(session_id("one"));
+        let events = Cow::Owned(events("one", 0));
+        let chunk = Chunk { seq: 0, first_ms: NOON, last_ms: NOON, events, snapshots: Vec::new() };
+        store.site(&site).unwrap().append(&session, &chunk).unwrap();
+    }
+    let [first, others @ ..] = &*store.inner.shards else { panic!("there are shards") };
+    std::thread::scope(|scope| {
+        let busy = (first.archiving.lock(), store.inner.archiver.lock());
+        let archiving = scope.spawn(|| store.archive());
+        let left = |shard: &Shard| {
+            let state = shard.state.lock();
+            !state.log.is_empty() || state.waiting().next().is_some()
+        };
+        while others.iter().any(left) {
+            assert!(!archiving.is_finished(), "archiving ended with journals left");
+            std::thread::yield_now();
+        }
+        assert_eq!(first.state.lock().waiting().count(), 1);
+        drop(busy);
+        archiving.join().unwrap().unwrap();
+    });
+    assert_eq!(first.state.lock().waiting().count(), 0);
+    assert_eq!(sound(&store).segments, 4);
+}

@@ -3,7 +3,7 @@
 //! A lock whose holder panicked is taken all the same, as parking_lot does it.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 
 pub(crate) use shuttle::sync::atomic;
 pub(crate) use shuttle::thread;
@@ -42,6 +42,16 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         MutexGuard { mutex: self, held: Some(self.hold()) }
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(held) => Some(MutexGuard { mutex: self, held: Some(held) }),
+            Err(TryLockError::Poisoned(held)) => {
+                Some(MutexGuard { mutex: self, held: Some(held.into_inner()) })
+            }
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn hold(&self) -> shuttle::sync::MutexGuard<'_, T> {
