@@ -118,6 +118,12 @@ impl Latencies {
     }
 }
 
+/// Of an even number the mean of the two in the middle.
+pub(crate) fn median(sorted: &[f64]) -> Option<f64> {
+    let (upper, lower) = (sorted.len() / 2, sorted.len().checked_sub(1)? / 2);
+    Some((sorted.get(lower)? + sorted.get(upper)?) / 2.0)
+}
+
 /// How long something takes, and what it answers.
 pub(crate) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
     let start = Instant::now();

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::engine::Track;
+use crate::measure::median;
 use crate::run::{Failure, Results};
 use crate::{PeerError, Result, goals, plot};
 
@@ -179,12 +180,6 @@ fn tables(results: &Results, track: Track, title: &str, page: &mut String) {
             let _ = writeln!(page, "| {figure} | {} |", cells.collect::<Vec<_>>().join(" | "));
         }
     }
-}
-
-/// Of an even number the mean of the two in the middle.
-fn median(sorted: &[f64]) -> Option<f64> {
-    let (upper, lower) = (sorted.len() / 2, sorted.len().checked_sub(1)? / 2);
-    Some((sorted.get(lower)? + sorted.get(upper)?) / 2.0)
 }
 
 /// The median, and how far the rounds lie apart.
