@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::archive;
@@ -16,9 +16,9 @@ use crate::journal::log::wait;
 use crate::planted::{self, Bug};
 use crate::segment::writer::SEGMENT_DIR;
 use crate::sync::channel::{Receiver, RecvTimeoutError};
-use crate::sync::{spawn_scoped, thread};
 use crate::zst;
 
+use super::shards;
 use super::state::{Inner, SegmentInfo, Shard};
 
 /// How long the background thread sleeps when nothing wakes it: the bound of what a deferred append exposes.
@@ -93,26 +93,11 @@ impl Inner {
 
     /// Archives what waits in all shards, several of them at once where there are processors for it.
     fn archive_waiting(&self) -> Result<()> {
-        let mut shards: Vec<&Shard> = self.shards.iter().collect();
+        let mut order: Vec<&Shard> = self.shards.iter().collect();
         // What somebody archives already comes last: until then it is perhaps done.
-        shards.sort_by_key(|shard| shard.archiving.try_lock().is_none());
-        let taken = AtomicUsize::new(0);
-        let work = || {
-            let mut outcome = Ok(());
-            while let Some(shard) = shards.get(taken.fetch_add(1, Relaxed)) {
-                outcome = outcome.and(self.archive_full(shard));
-            }
-            outcome
-        };
-        thread::scope(|scope| {
-            // Where the system has no thread to give, it takes longer.
-            let helpers = (0..self.helpers()).map_while(|_| spawn_scoped(scope, work).ok());
-            let helpers: Vec<_> = helpers.collect();
-            helpers.into_iter().fold(work(), |outcome, helper| {
-                let helped = helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                outcome.and(helped)
-            })
-        })
+        order.sort_by_key(|shard| shard.archiving.try_lock().is_none());
+        let outcomes = shards::each(&order, self.helpers(), |shard| self.archive_full(shard));
+        outcomes.into_iter().fold(Ok(()), Result::and)
     }
 
     /// How many threads help to archive: beside appends there is one archiver for each two processors, and one for each while

@@ -21,6 +21,7 @@ mod recover;
 mod refresh;
 mod replay;
 mod sealer;
+mod shards;
 mod state;
 mod stats;
 mod verify;
