@@ -1,17 +1,13 @@
 //! `init`, `site`, and what happens with no store, a wrong key or a second writer.
 
-#![allow(clippy::disallowed_methods, reason = "tests write their own files")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use common::{Place, finish, text};
 use reelvault::env::Env;
 use reelvault::{KeyFile, Options, Store};
+
+use crate::common::{Place, finish, text};
 
 #[test]
 fn init_makes_a_store_two_mirrors_and_a_key() {

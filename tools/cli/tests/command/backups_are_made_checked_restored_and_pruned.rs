@@ -1,15 +1,11 @@
 //! Backups as an operator makes them: from a timer, killed, restored in part, pruned.
 
-#![allow(clippy::disallowed_methods, reason = "tests write their own files")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod common;
-
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{Place, hour_ago, lines};
 use serde_json::Value;
+
+use crate::common::{self, Place, hour_ago, lines};
 
 /// A recording of some minutes that is none of the others.
 fn recording(n: u64) -> String {

@@ -1,18 +1,14 @@
 //! Closed pipes, interrupts, kills, full disks, damage; and help, man pages and completions.
 
-#![allow(clippy::disallowed_methods, reason = "tests write their own files")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod common;
-
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{Place, SECRET, chunk, chunks, event, finish, hour_ago, recording};
 use serde_json::{Value, json};
+
+use crate::common::{Place, SECRET, chunk, chunks, event, finish, hour_ago, recording};
 
 /// A site whose one session is larger than a pipe holds.
 fn large() -> Place {

@@ -1,14 +1,9 @@
 //! `keys`: status, rotation, mirrors, cipher suite.
 
-#![allow(clippy::disallowed_methods, reason = "tests write their own files")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use common::{Place, chunk, hour_ago, recording, text};
+use crate::common::{Place, chunk, hour_ago, recording, text};
 
 #[test]
 fn after_a_rotation_older_copies_of_the_keyring_do_not_open() {

@@ -1,17 +1,13 @@
 //! `serve` and `audit`, as their users meet them.
 
-#![allow(clippy::disallowed_methods, reason = "tests write their own files")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Place, SECRET, chunks, finish, hour_ago};
 use serde_json::Value;
+
+use crate::common::{self, Place, SECRET, chunks, finish, hour_ago};
 
 /// A store with a session, and a configuration that listens anywhere.
 fn place() -> Place {

@@ -1,15 +1,11 @@
 //! `import`: formats, duplicates, refusals, sites.
 
-#![allow(clippy::disallowed_methods, reason = "tests write their own files")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod common;
-
 use std::fs;
 use std::io::Write;
 
-use common::{Place, SECRET, chunk, event, hour_ago, lines, recording};
 use serde_json::{Value, json};
+
+use crate::common::{Place, SECRET, chunk, event, hour_ago, lines, recording};
 
 fn id(name: &str) -> String {
     format!("{SECRET}-{name}")

@@ -1,14 +1,10 @@
 //! `sessions`, `show`, `replay`, `export`.
 
-#![allow(clippy::disallowed_methods, reason = "tests write their own files")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod common;
-
 use std::fs;
 
-use common::{Place, SECRET, chunk, event, hour_ago, lines, recording};
 use serde_json::{Value, json};
+
+use crate::common::{Place, SECRET, chunk, event, hour_ago, lines, recording};
 
 fn id(n: u64) -> String {
     format!("{SECRET}-{n:02}")

@@ -1,19 +1,15 @@
 //! `erase`, `retention`, `hold`, `release`, `holds`, `deletions`, `reclaim`.
 
-#![allow(clippy::disallowed_methods, reason = "tests write their own files")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod common;
-
 use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use common::{Place, Ran, SECRET, chunk, finish, hour_ago, recording, text};
 use reelvault::env::{Clock, Env};
 use reelvault::{KeyFile, Options, SiteId, Store};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+use crate::common::{Place, Ran, SECRET, chunk, finish, hour_ago, recording, text};
 
 fn id(n: u64) -> String {
     format!("{SECRET}-{n:02}")

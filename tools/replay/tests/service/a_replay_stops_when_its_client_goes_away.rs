@@ -1,16 +1,12 @@
 //! Nothing is read for nobody: a replay goes on as its client takes it, and ends with it.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends where it fails")]
-#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
-
-mod common;
-
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use common::recordings::RECORDED_MS;
-use common::{SHOP, Service, World, session_id};
 use reelvault::{Chunk, Session, SiteId};
+
+use crate::common::recordings::RECORDED_MS;
+use crate::common::{SHOP, Service, World, session_id};
 
 const CHUNKS: u64 = 150;
 

@@ -1,19 +1,15 @@
 //! The service over a repository in a bucket: several instances, few requests, what comes later, what is erased.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends where it fails")]
-#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
-
-mod common;
-
 use std::sync::Arc;
 
-use common::client::Client;
-use common::recordings::RECORDED_MS;
-use common::{HELP, SHOP, World, session_id};
 use reelvault::SiteId;
 use reelvault::backup::{Backup, How, Repository, SimPlace};
 use reelvault::env::Env;
 use reelvault_replay::{Backups, Running, Source};
+
+use crate::common::client::Client;
+use crate::common::recordings::RECORDED_MS;
+use crate::common::{HELP, SHOP, World, session_id};
 
 /// Makes a snapshot of the store in the bucket.
 fn back_up(world: &World, bucket: &SimPlace) {

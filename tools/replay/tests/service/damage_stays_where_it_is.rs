@@ -1,11 +1,6 @@
 //! A corrupt segment: its session answers an error with an id, others play, and the status page says so until it is mended.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends where it fails")]
-#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
-
-mod common;
-
-use common::{SHOP, World};
+use crate::common::{self, SHOP, World};
 
 #[test]
 fn a_corrupt_block_is_an_error_with_an_id_and_others_play() {

@@ -1,15 +1,10 @@
 //! The dashboard and the alert rules ask for figures that the service gives.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends where it fails")]
-#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use common::World;
+use crate::common::World;
 
 fn names(text: &str) -> BTreeSet<String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';

@@ -1,15 +1,11 @@
 //! The penetration tester: every endpoint with every wrong proof of who asks, and with somebody else's site.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends where it fails")]
-#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
-
-mod common;
-
-use common::client::{Client, Reply};
-use common::tokens::{Issuer, Key, forged, now};
-use common::{HELP, OTHER, SHOP, World};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
+
+use crate::common::client::{Client, Reply};
+use crate::common::tokens::{Issuer, Key, forged, now};
+use crate::common::{HELP, OTHER, SHOP, World};
 
 /// Every endpoint behind the sign-in that names a site, with the role that it needs.
 fn endpoints(site: &str, session: &str) -> Vec<(&'static str, String, &'static str)> {

@@ -1,14 +1,10 @@
 //! Passwords, links, cookies.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends where it fails")]
-#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
-
-mod common;
-
-use common::{PASSWORD, SHOP, World};
 use reelvault::env::Env;
 use reelvault_replay::config::Config;
 use serde_json::json;
+
+use crate::common::{self, PASSWORD, SHOP, World};
 
 fn login(user: &str, password: &str) -> String {
     json!({"user": user, "password": password}).to_string()

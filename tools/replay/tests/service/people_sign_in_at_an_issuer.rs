@@ -1,10 +1,5 @@
 //! OpenID Connect against an issuer on this machine, and key sets from an address that change.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends where it fails")]
-#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
-
-mod common;
-
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -12,11 +7,12 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use common::client::{Client, Reply};
-use common::tokens::{Issuer, now};
-use common::{HELP, SHOP, Service, World};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use crate::common::client::{Client, Reply};
+use crate::common::tokens::{Issuer, now};
+use crate::common::{self, HELP, SHOP, Service, World};
 
 /// An issuer as Google's is one, as far as the service can see.
 struct Google {

@@ -1,14 +1,10 @@
 //! What a viewer sees: sites, sessions, events in every coding, transcripts.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends where it fails")]
-#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
-
-mod common;
-
 use std::io::Read;
 
-use common::{HELP, OTHER, SHOP, World};
 use flate2::read::GzDecoder;
+
+use crate::common::{self, HELP, OTHER, SHOP, World};
 
 fn unzstd(body: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();

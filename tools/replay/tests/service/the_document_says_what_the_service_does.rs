@@ -1,12 +1,8 @@
 //! OpenAPI: what stands there is what is answered.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends where it fails")]
-#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
-
-mod common;
-
-use common::{HELP, SHOP, World};
 use serde_json::Value;
+
+use crate::common::{HELP, SHOP, World};
 
 /// Checks a value against a schema of the document: as much of JSON Schema as the document uses.
 fn check(document: &Value, schema: &Value, value: &Value, at: &str) {

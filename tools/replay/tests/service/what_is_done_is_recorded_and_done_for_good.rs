@@ -1,14 +1,10 @@
 //! Erase, hold, release, export, and the audit log of all that.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends where it fails")]
-#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
-
-mod common;
-
 use std::io::Read;
 
-use common::{HELP, OTHER, SHOP, Service, World};
 use serde_json::{Value, json};
+
+use crate::common::{HELP, OTHER, SHOP, Service, World};
 
 fn audit(service: &Service<'_>, site: &str) -> Vec<Value> {
     let reply =

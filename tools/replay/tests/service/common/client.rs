@@ -11,20 +11,20 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 #[derive(Clone)]
-pub struct Client {
-    pub at: SocketAddr,
-    pub name: String,
-    pub host: String,
+pub(crate) struct Client {
+    pub(crate) at: SocketAddr,
+    pub(crate) name: String,
+    pub(crate) host: String,
     config: Arc<ClientConfig>,
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
     /// Whether the body ended as it should.
-    pub whole: bool,
+    pub(crate) whole: bool,
 }
 
 impl std::fmt::Debug for Reply {
@@ -36,20 +36,20 @@ impl std::fmt::Debug for Reply {
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
     /// What must be the same for everything that is not there: all but the ids and the time.
-    pub fn anonymous(&self) -> (u16, Vec<(String, String)>, String) {
+    pub(crate) fn anonymous(&self) -> (u16, Vec<(String, String)>, String) {
         let mut headers = self.headers.clone();
         headers.retain(|(name, _)| !matches!(name.as_str(), "x-request-id" | "date"));
         let id = self.header("x-request-id").unwrap_or("-");
@@ -57,7 +57,7 @@ impl Reply {
     }
 }
 
-pub type Tls = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 fn config(root: &Path, versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
@@ -74,7 +74,7 @@ fn config(root: &Path, versions: &[&'static rustls::SupportedProtocolVersion]) -
 }
 
 impl Client {
-    pub fn new(at: SocketAddr, name: &str, root: &Path) -> Self {
+    pub(crate) fn new(at: SocketAddr, name: &str, root: &Path) -> Self {
         let config = config(root, &[&rustls::version::TLS13, &rustls::version::TLS12]);
         Self {
             at,
@@ -86,23 +86,23 @@ impl Client {
     }
 
     /// The same that speaks TLS 1.2 at most.
-    pub fn old(mut self, root: &Path) -> Self {
+    pub(crate) fn old(mut self, root: &Path) -> Self {
         self.config = Arc::new(config(root, &[&rustls::version::TLS12]));
         self
     }
 
-    pub fn with(&self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(&self, name: &str, value: &str) -> Self {
         let mut client = self.clone();
         client.headers.retain(|(n, _)| n != name);
         client.headers.push((name.into(), value.into()));
         client
     }
 
-    pub fn host(&self, host: &str) -> Self {
+    pub(crate) fn host(&self, host: &str) -> Self {
         Self { host: host.into(), ..self.clone() }
     }
 
-    pub fn connect(&self) -> std::io::Result<Tls> {
+    pub(crate) fn connect(&self) -> std::io::Result<Tls> {
         let stream = TcpStream::connect_timeout(&self.at, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(40)))?;
         let name = ServerName::try_from(self.name.clone()).unwrap();
@@ -112,15 +112,15 @@ impl Client {
         Ok(tls)
     }
 
-    pub fn get(&self, path: &str) -> Reply {
+    pub(crate) fn get(&self, path: &str) -> Reply {
         self.send("GET", path, None)
     }
 
-    pub fn post(&self, path: &str, body: &str) -> Reply {
+    pub(crate) fn post(&self, path: &str, body: &str) -> Reply {
         self.send("POST", path, Some(body))
     }
 
-    pub fn send(&self, method: &str, path: &str, body: Option<&str>) -> Reply {
+    pub(crate) fn send(&self, method: &str, path: &str, body: Option<&str>) -> Reply {
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
@@ -137,7 +137,7 @@ impl Client {
     }
 
     /// Sends bytes, and reads one answer; `None` if there is none.
-    pub fn raw(&self, bytes: &[u8]) -> Option<Reply> {
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Option<Reply> {
         let mut tls = self.connect().ok()?;
         // The service may answer and close before it has taken everything.
         let _ = tls.write_all(bytes);
@@ -159,7 +159,7 @@ fn read_some(tls: &mut impl Read, all: &mut Vec<u8>) -> bool {
 }
 
 /// Reads one answer.
-pub fn read_reply(tls: &mut impl Read, head_only: bool) -> Option<Reply> {
+pub(crate) fn read_reply(tls: &mut impl Read, head_only: bool) -> Option<Reply> {
     let mut all = Vec::new();
     let end = loop {
         if let Some(at) = all.windows(4).position(|w| w == b"\r\n\r\n") {

@@ -1,18 +1,8 @@
 //! A store of real recordings, the service over it, and a client that says exactly what it is told to.
 
-// Each test file is a crate of its own and uses a part of this.
-#![allow(dead_code, missing_docs, unreachable_pub)]
-#![allow(clippy::disallowed_methods, reason = "tests look at the files themselves")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test ends where it fails"
-)]
-
-pub mod client;
-pub mod recordings;
-pub mod tokens;
+pub(crate) mod client;
+pub(crate) mod recordings;
+pub(crate) mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,23 +16,23 @@ use client::Client;
 use recordings::{RECORDED_MS, Recorded};
 use tokens::Issuer;
 
-pub const SHOP: &str = "shop.example";
-pub const HELP: &str = "help.example";
+pub(crate) const SHOP: &str = "shop.example";
+pub(crate) const HELP: &str = "help.example";
 /// A site that no caller of the tests but the administrator may see.
-pub const OTHER: &str = "dash.example";
+pub(crate) const OTHER: &str = "dash.example";
 
 /// The hash of `correct horse`, made at less than the usual cost.
-pub const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 
-pub struct World {
-    pub folder: tempfile::TempDir,
-    pub recorded: Vec<Recorded>,
-    pub issuer: Issuer,
+pub(crate) struct World {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) recorded: Vec<Recorded>,
+    pub(crate) issuer: Issuer,
 }
 
 impl World {
     /// A store with a few real recordings of each site, most of them archived.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("keys")).unwrap();
         KeyFile::create(&Env::real(), folder.path().join("keys/key")).unwrap();
@@ -62,11 +52,11 @@ impl World {
         world
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         let key = KeyFile::open(&Env::real(), self.path().join("keys/key")).unwrap();
         let mirrors = ["a", "b"].map(|n| self.path().join(format!("keys/{n}/keyring")));
         let options = Options::new(self.path().join("store"), mirrors, Arc::new(key));
@@ -78,31 +68,31 @@ impl World {
     }
 
     /// The store, opened for writing at the time of the recordings.
-    pub fn writer(&self) -> Store {
+    pub(crate) fn writer(&self) -> Store {
         Store::open(self.options_at(RECORDED_MS)).unwrap()
     }
 
-    pub fn reader(&self) -> Store {
+    pub(crate) fn reader(&self) -> Store {
         Store::open_read_only(self.options()).unwrap()
     }
 
-    pub fn site(&self, name: &str) -> Site {
+    pub(crate) fn site(&self, name: &str) -> Site {
         self.reader().site(&SiteId::new(name).unwrap()).unwrap()
     }
 
     /// The recordings of a site.
-    pub fn of(&self, site: &str) -> Vec<&Recorded> {
+    pub(crate) fn of(&self, site: &str) -> Vec<&Recorded> {
         self.recorded.iter().filter(|r| r.site == site).collect()
     }
 
     /// The id of one replay of a site.
-    pub fn session(&self, site: &str) -> String {
+    pub(crate) fn session(&self, site: &str) -> String {
         let of = self.of(site);
         of.iter().find(|r| !r.is_chat()).unwrap().session.clone()
     }
 
     /// The usual configuration, with `more` at its end.
-    pub fn config(&self, more: &str) -> Config {
+    pub(crate) fn config(&self, more: &str) -> Config {
         let text = format!(
             r#"
 state = "state"
@@ -136,7 +126,7 @@ sites = ["shop.example", "help.example"]
         Config::load(&path).unwrap_or_else(|e| panic!("{e}"))
     }
 
-    pub fn serve(&self) -> Service<'_> {
+    pub(crate) fn serve(&self) -> Service<'_> {
         // A test asks more often than a person.
         self.serve_with(
             "[limits]\naddress_per_second = 10000\naddress_burst = 10000\n\
@@ -144,7 +134,7 @@ sites = ["shop.example", "help.example"]
         )
     }
 
-    pub fn serve_with(&self, more: &str) -> Service<'_> {
+    pub(crate) fn serve_with(&self, more: &str) -> Service<'_> {
         let config = self.config(more);
         let again = self.options_at(RECORDED_MS);
         let write = Box::new(move || Store::open(again.clone()));
@@ -154,7 +144,7 @@ sites = ["shop.example", "help.example"]
     }
 
     /// The files of the store, segments alone.
-    pub fn segments(&self) -> Vec<PathBuf> {
+    pub(crate) fn segments(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.path().join("store/segment")).unwrap();
         let mut files: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
         files.sort();
@@ -163,29 +153,29 @@ sites = ["shop.example", "help.example"]
 }
 
 /// A service that runs.
-pub struct Service<'a> {
-    pub world: &'a World,
-    pub running: Running,
+pub(crate) struct Service<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) running: Running,
 }
 
 impl Service<'_> {
     /// A client that trusts the service and asks for `localhost`.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.client_for("localhost", "service.pem")
     }
 
-    pub fn client_for(&self, name: &str, root: &str) -> Client {
+    pub(crate) fn client_for(&self, name: &str, root: &str) -> Client {
         Client::new(self.running.https()[0], name, &self.world.path().join(root))
     }
 
     /// A client with a token of these roles at a site.
-    pub fn with_token(&self, site: &str, roles: &[&str]) -> Client {
+    pub(crate) fn with_token(&self, site: &str, roles: &[&str]) -> Client {
         let token = self.world.issuer.token(site, roles);
         self.client().with("authorization", &format!("Bearer {token}"))
     }
 
     /// A client that is signed in as the administrator by a link, as a browser is.
-    pub fn admin(&self) -> Client {
+    pub(crate) fn admin(&self) -> Client {
         let config = Config::load(&self.world.path().join("serve.toml")).unwrap();
         let link = reelvault_replay::make_link(&Env::real(), &config, "admin").unwrap();
         let token = link.split_once("#link=").unwrap().1.to_owned();
@@ -193,7 +183,7 @@ impl Service<'_> {
     }
 
     /// A client with the cookie of an answer.
-    pub fn browser(&self, signed_in: &client::Reply) -> Client {
+    pub(crate) fn browser(&self, signed_in: &client::Reply) -> Client {
         assert_eq!(signed_in.status, 204, "{signed_in:?}");
         let cookie = signed_in.header("set-cookie").unwrap();
         let cookie = cookie.split(';').next().unwrap();
@@ -203,7 +193,7 @@ impl Service<'_> {
 }
 
 /// The real disk and randomness with a clock that stands still.
-pub fn env_at(ms: u64) -> Env {
+pub(crate) fn env_at(ms: u64) -> Env {
     struct Still(u64);
     impl reelvault::env::Clock for Still {
         fn now_ms(&self) -> u64 {
@@ -217,14 +207,14 @@ pub fn env_at(ms: u64) -> Env {
 }
 
 /// Makes `NAME.pem` and `NAME.key`.
-pub fn certificate(folder: &Path, name: &str, hosts: &[&str]) {
+pub(crate) fn certificate(folder: &Path, name: &str, hosts: &[&str]) {
     let hosts: Vec<String> = hosts.iter().map(|h| (*h).to_owned()).collect();
     let made = rcgen::generate_simple_self_signed(hosts).unwrap();
     std::fs::write(folder.join(format!("{name}.pem")), made.cert.pem()).unwrap();
     std::fs::write(folder.join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
 }
 
-pub fn session_id(id: &str) -> SessionId {
+pub(crate) fn session_id(id: &str) -> SessionId {
     SessionId::new(id).unwrap()
 }
 

@@ -8,27 +8,27 @@ use reelvault::{Chunk, Kind, Session, SiteId, Store, VisitorId};
 use super::session_id;
 
 /// When the last of the corpus was recorded, and some minutes: 2026-11-22.
-pub const RECORDED_MS: u64 = 1_795_376_000_000;
+pub(crate) const RECORDED_MS: u64 = 1_795_376_000_000;
 
 /// A recorded session and its chunks, NDJSON.
-pub struct Recorded {
-    pub site: String,
-    pub session: String,
-    pub visitor: String,
-    pub chunks: Vec<Vec<u8>>,
+pub(crate) struct Recorded {
+    pub(crate) site: String,
+    pub(crate) session: String,
+    pub(crate) visitor: String,
+    pub(crate) chunks: Vec<Vec<u8>>,
 }
 
 impl Recorded {
-    pub fn is_chat(&self) -> bool {
+    pub(crate) fn is_chat(&self) -> bool {
         self.session.ends_with("-chat")
     }
 
     /// All its events.
-    pub fn events(&self) -> Vec<u8> {
+    pub(crate) fn events(&self) -> Vec<u8> {
         self.chunks.concat()
     }
 
-    pub fn append_to(&self, store: &Store) {
+    pub(crate) fn append_to(&self, store: &Store) {
         let site = store.site(&SiteId::new(&self.site).unwrap()).unwrap();
         let kind = if self.is_chat() { Kind::Chat } else { Kind::Replay };
         let page = format!("https://{}/<script>alert(1)</script>", self.site);
@@ -45,7 +45,7 @@ impl Recorded {
 }
 
 /// A few sessions of each site; of the second also a chat.
-pub fn some() -> Vec<Recorded> {
+pub(crate) fn some() -> Vec<Recorded> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recorder/corpus");
     let mut all = Vec::new();
     for site in ["dash.example", "help.example", "shop.example"] {
