@@ -198,6 +198,7 @@ fn held_by(disk: &SimDisk, file: &Path) -> Vec<(usize, String)> {
 }
 
 #[test]
+#[ignore = "slow: half a minute"]
 fn in_every_byte_of_the_segments() {
     let (files, large) = segments(&ORIGINAL);
     let (mut flips, mut outcome) = (0, Outcome::default());
@@ -245,6 +246,7 @@ fn in_segments_of_a_store_that_is_opened_afterwards() {
 }
 
 #[test]
+#[ignore = "slow: half a minute"]
 fn in_every_byte_of_the_journals() {
     let original = &*ORIGINAL;
     let files = original.files("/journal/");
@@ -483,6 +485,7 @@ fn no_file_that_ends_early_yields_wrong_data() {
 }
 
 #[test]
+#[ignore = "slow: a quarter of a minute"]
 fn a_journal_that_ends_early_is_a_torn_tail_and_nothing_else() {
     let original = &*ORIGINAL;
     let (mut cuts, mut outcome) = (0, Outcome::default());

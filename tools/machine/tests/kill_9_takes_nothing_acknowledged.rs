@@ -13,6 +13,7 @@ use common::writer::{How, Writer};
 use common::{Campaign, Folder, rounds};
 
 #[test]
+#[ignore = "slow: a third of a minute"]
 fn at_random_moments() {
     let folder = Folder::new();
     let mut campaign = Campaign::new(folder.dir("home"), folder.path());
