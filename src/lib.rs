@@ -73,6 +73,7 @@ mod ids;
 mod journal;
 mod keyring;
 pub mod limits;
+mod parallel;
 #[cfg(not(feature = "planted-bugs"))]
 mod planted;
 #[cfg(feature = "planted-bugs")]

@@ -30,6 +30,9 @@ mod snapshots;
 mod source;
 mod view;
 
+use crate::parallel;
+use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 pub use crate::env::{Body, Place};
 pub use check::{Checked, ReadShare};
 pub use dir::DirPlace;
@@ -56,32 +59,18 @@ pub type Watch<'a> = &'a (dyn Fn(Progress) -> bool + Sync);
 /// What is copied at once: large enough to be written past the system's cache at a disk's speed, and to be asked of a bucket in one request.
 const COPY_BYTES: usize = 2 << 20;
 
-/// Does something with each of these in a few threads; the first failure is told, after which nothing more is begun.
+/// Does something with each of these in a few threads. After a failure, which is told, nothing more is begun.
 fn in_parallel<T: Sync>(
     threads: usize,
     items: &[T],
     work: impl Fn(&T) -> crate::Result<()> + Sync,
 ) -> crate::Result<()> {
-    use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-    use crate::sync::{Mutex, spawn_scoped, thread};
-    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
-    let run = || {
-        while failed.lock().is_none()
-            && let Some(item) = items.get(next.fetch_add(1, Relaxed))
-        {
-            if let Err(e) = work(item) {
-                failed.lock().get_or_insert(e);
-            }
+    let failed = AtomicBool::new(false);
+    let outcomes = parallel::each(threads, items, |item| {
+        if failed.load(Relaxed) {
+            return Ok(());
         }
-    };
-    thread::scope(|scope| {
-        for _ in 1..threads.min(items.len()) {
-            // Where the system gives no further thread, those that there are do the work.
-            if spawn_scoped(scope, run).is_err() {
-                break;
-            }
-        }
-        run();
+        work(item).inspect_err(|_| failed.store(true, Relaxed))
     });
-    failed.into_inner().map_or(Ok(()), Err)
+    outcomes.into_iter().collect()
 }

@@ -13,12 +13,12 @@ use crate::error::{Error, Result};
 use crate::ids::{FileId, day_of};
 use crate::journal::file::Journal;
 use crate::journal::log::wait;
+use crate::parallel;
 use crate::planted::{self, Bug};
 use crate::segment::writer::SEGMENT_DIR;
 use crate::sync::channel::{Receiver, RecvTimeoutError};
 use crate::zst;
 
-use super::shards;
 use super::state::{Inner, SegmentInfo, Shard};
 
 /// How long the background thread sleeps when nothing wakes it: the bound of what a deferred append exposes.
@@ -93,22 +93,24 @@ impl Inner {
 
     /// Archives what waits in all shards, several of them at once where there are processors for it.
     fn archive_waiting(&self) -> Result<()> {
-        let mut order: Vec<&Shard> = self.shards.iter().collect();
-        // What somebody archives already comes last: until then it is perhaps done.
-        order.sort_by_key(|shard| shard.archiving.try_lock().is_none());
-        let outcomes = shards::each(&order, self.helpers(), |shard| self.archive_full(shard));
+        // What somebody archives already comes last: until then it is perhaps done. Each lock is tried once: a sort would
+        // try it often, and have a different answer each time.
+        let is_free = |shard: &&Shard| shard.archiving.try_lock().is_some();
+        let (free, busy): (Vec<&Shard>, Vec<&Shard>) = self.shards.iter().partition(is_free);
+        let order = [free, busy].concat();
+        let outcomes = parallel::each(self.archivers(), &order, |shard| self.archive_full(shard));
         outcomes.into_iter().fold(Ok(()), Result::and)
     }
 
-    /// How many threads help to archive: beside appends there is one archiver for each two processors, and one for each while
-    /// nobody appends. A store without threads of its own has none here, too.
-    fn helpers(&self) -> usize {
+    /// How many threads archive: beside appends one for each two processors, and one for each while nobody appends. A store
+    /// without threads of its own has but the caller's here, too.
+    fn archivers(&self) -> usize {
         if !self.background {
-            return 0;
+            return 1;
         }
         let at_once = if zst::is_idle() { zst::processors() } else { zst::processors() / 2 };
         let waits = |shard: &&Shard| shard.state.lock().waiting().next().is_some();
-        self.shards.iter().filter(waits).count().min(at_once).saturating_sub(1)
+        self.shards.iter().filter(waits).count().min(at_once)
     }
 
     /// Archives what waits in a shard, unless the store is being closed.

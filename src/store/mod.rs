@@ -21,7 +21,6 @@ mod recover;
 mod refresh;
 mod replay;
 mod sealer;
-mod shards;
 mod state;
 mod stats;
 mod verify;

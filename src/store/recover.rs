@@ -12,10 +12,10 @@ use crate::ids::FileId;
 use crate::journal::file::{JOURNAL_DIR, JOURNAL_SUFFIX, Journal};
 use crate::journal::scan::{Recovery, Scanned, scan, was_never_used};
 use crate::journal::table::{FrameRef, Table};
+use crate::parallel;
 use crate::planted::{self, Bug};
 use crate::segment::writer::{SEGMENT_DIR, SEGMENT_SUFFIX};
 
-use super::shards;
 use super::state::{Inner, Shard};
 
 /// Shards whose journals are read at the same time, each 4 MiB at a time: so many requests keep a disk busy.
@@ -87,9 +87,8 @@ impl Inner {
             }
             Ok(loaded)
         };
-        let at_once = if self.background { READ_AT_ONCE.min(self.shards.len()) } else { 1 };
-        let all: Vec<&Shard> = self.shards.iter().collect();
-        shards::each(&all, at_once.saturating_sub(1), load_shard).into_iter().collect()
+        let at_once = if self.background { READ_AT_ONCE } else { 1 };
+        parallel::each(at_once, &self.shards, load_shard).into_iter().collect()
     }
 
     /// Takes over what was loaded.

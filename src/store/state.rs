@@ -33,7 +33,8 @@ pub(super) struct Inner {
     pub(super) segments: Segments,
     pub(super) catalog: Catalog,
     pub(super) shards: Vec<Shard>,
-    /// Held by whoever writes segments: it bounds the memory of archiving. Taken after a shard's `archiving`.
+    /// Memory for whoever writes segments. Who archives a shard while it is taken has some of its own, so that there is at most one for
+    /// each shard. Taken after a shard's `archiving`.
     pub(super) archiver: Mutex<archive::Workspace>,
     pub(super) counters: Counters,
     /// The log of deletions, and whether the last statement of the keyring is known to stand in it.
