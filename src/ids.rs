@@ -48,6 +48,11 @@ impl SessionId {
 }
 
 impl SessionId {
+    /// Takes an id that was read; `None` if it is none.
+    pub(crate) fn read(id: Box<str>) -> Option<Self> {
+        is_name(&id).then_some(Self(id))
+    }
+
     /// The name of a session whose identity was lost with a damaged frame of a salvaged journal.
     pub(crate) fn lost(tag: SessionTag) -> Self {
         Self(format!("{LOST}{tag}").into())
@@ -69,6 +74,11 @@ impl VisitorId {
     pub fn new(id: impl AsRef<str>) -> Result<Self, InputError> {
         let id = id.as_ref();
         if is_name(id) { Ok(Self(id.into())) } else { Err(InputError::VisitorId) }
+    }
+
+    /// Takes an id that was read; `None` if it is none.
+    pub(crate) fn read(id: Box<str>) -> Option<Self> {
+        is_name(&id).then_some(Self(id))
     }
 }
 

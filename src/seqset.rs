@@ -36,7 +36,11 @@ impl SeqSet {
 
     /// Takes in all numbers of another set.
     pub(crate) fn extend(&mut self, other: &Self) {
-        other.runs.iter().for_each(|&(s, e)| self.insert_run(s, e));
+        if self.runs.is_empty() {
+            self.runs.clone_from(&other.runs);
+        } else {
+            other.runs.iter().for_each(|&(s, e)| self.insert_run(s, e));
+        }
     }
 
     /// How many numbers there are.

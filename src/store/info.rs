@@ -120,20 +120,16 @@ impl Site {
                 })?)
             }
         };
+        let (id, visitor, attributes) = match identity {
+            Some(i) => (SessionId::read(i.session), i.visitor, i.attributes),
+            None => Default::default(),
+        };
         let mut seqs = SeqSet::default();
         let mut info = SessionInfo {
-            id: identity
-                .as_ref()
-                .and_then(|i| SessionId::new(&i.session).ok())
-                .unwrap_or_else(|| SessionId::lost(stamp.tag)),
-            visitor: identity
-                .as_ref()
-                .and_then(|i| i.visitor.as_ref())
-                .and_then(|v| VisitorId::new(v).ok()),
+            id: id.unwrap_or_else(|| SessionId::lost(stamp.tag)),
+            visitor: visitor.and_then(VisitorId::read),
             kind: stamp.kind,
-            attributes: identity
-                .map(|i| i.attributes.into_iter().map(|(n, v)| (n.into(), v.into())).collect())
-                .unwrap_or_default(),
+            attributes: attributes.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
             start_ms: stamp.start_ms,
             first_ms: u64::MAX,
             last_ms: 0,
@@ -166,8 +162,9 @@ impl SessionInfo {
         self.events += entry.events;
         self.raw_bytes += entry.raw_bytes();
         self.stored_bytes += entry.stored_bytes();
-        let blocks = entry.blocks.iter();
-        self.snapshots.extend(blocks.flat_map(|b| b.snapshots.iter().map(|s| s.ms)));
+        for block in &entry.blocks {
+            self.snapshots.extend(block.snapshots.iter().map(|s| s.ms));
+        }
         seqs.extend(&entry.seqs);
     }
 

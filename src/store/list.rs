@@ -4,6 +4,7 @@
 //! parts of sessions come from each of its segments and from the journals, each in order, and are merged ([`merge`]).
 
 mod merge;
+mod source;
 
 use std::sync::Arc;
 

@@ -8,7 +8,8 @@ use super::*;
 use crate::crypto::Suite;
 use crate::env::sim::{SimClock, SimDisk};
 use crate::ids::{SessionId, day_of};
-use crate::{Chunk, Depth, KeyFile, KeyProvider, Query, Session};
+use crate::limits::DAY_MS;
+use crate::{Chunk, Depth, Durability, KeyFile, KeyProvider, Query, Session};
 
 const NOON: u64 = 1_800_014_400_000;
 
@@ -264,4 +265,36 @@ fn other_shards_are_archived_while_somebody_archives_one() {
     });
     assert_eq!(first.state.lock().waiting().count(), 0);
     assert_eq!(sound(&store).segments, 4);
+}
+
+#[test]
+fn a_list_of_a_past_day_opens_no_page_of_the_days_after_it() {
+    const DAYS: u64 = 3;
+    const EACH: u64 = 400;
+    // Of each segment its directory and the root of the site's index; two pages hold the sessions of a day.
+    const ROOTS: u64 = DAYS * 2;
+    const PAGES: u64 = 2;
+    let (world, store) = World::new();
+    world.clock.set_ms(NOON + 2 * DAY_MS);
+    for day in 0..DAYS {
+        for n in 0..EACH {
+            let first_ms = NOON + day * DAY_MS + n;
+            let events = Cow::Owned(events("s", n));
+            let chunk = Chunk { seq: 0, first_ms, last_ms: first_ms, events, snapshots: vec![] };
+            let session = Session::new(session_id(&format!("s-{day}-{n}")));
+            shop(&store).append_with(&session, &chunk, Durability::Deferred).unwrap();
+        }
+    }
+    store.archive().unwrap();
+    store.close().unwrap();
+    let opened = |query: &Query, sessions: usize| {
+        let store = world.open(2);
+        let before = store.inner.segments.cached().misses;
+        assert_eq!(shop(&store).sessions(query).unwrap().sessions.len(), sessions);
+        store.inner.segments.cached().misses - before
+    };
+    let all = opened(&Query::new().limit(1_000), 1_000);
+    let day = opened(&Query::new().between(NOON, NOON + EACH).limit(1_000), EACH as usize);
+    let one = opened(&Query::new().between(NOON, NOON + 1), 1);
+    assert_eq!((one, day, all), (ROOTS + 1, ROOTS + PAGES, ROOTS + DAYS * PAGES));
 }

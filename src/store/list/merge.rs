@@ -4,29 +4,28 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::{Damage, Error, Result};
-use crate::ids::{SessionTag, SiteHandle, VisitorTag, day_of};
-use crate::journal::table::Live;
+use crate::ids::{SessionTag, VisitorTag, day_of};
 use crate::limits::DAY_MS;
-use crate::segment::reader::{Found, SegmentKeys, SiteIndex};
 use crate::store::Site;
-use crate::store::find::{ArchivedPart, Parts, SessionKey, first_key, visible};
+use crate::store::find::{Parts, SessionKey, first_key};
 use crate::store::info::SessionInfo;
 use crate::store::state::{SegmentInfo, SegmentList};
 
+use super::source::{LiveSource, PageSource, Source, VisitorSource, Window};
 use super::{Bounds, Cursor, Order, Page, Query, after, before};
 
 /// The archiver moved frames into segments while the page was put together.
-struct Moved;
+pub(super) struct Moved;
 
 /// One page being put together.
 pub(super) struct Listing<'a> {
-    site: &'a Site,
-    query: &'a Query,
+    pub(super) site: &'a Site,
+    pub(super) query: &'a Query,
     bounds: Bounds,
-    visitor: Option<VisitorTag>,
+    pub(super) visitor: Option<VisitorTag>,
     segments: Arc<SegmentList>,
     /// The shard's epoch when the segments were looked up.
-    epoch: u64,
+    pub(super) epoch: u64,
     /// The last session that was looked at.
     last: Option<SessionKey>,
     /// The last session of the page.
@@ -78,7 +77,7 @@ impl<'a> Listing<'a> {
                     Ok(None) => break,
                     Err(Moved) => return Ok(None),
                 };
-                let parts = self.take(&mut sources, key);
+                let Ok(parts) = self.take(&mut sources, key) else { return Ok(None) };
                 let described = self.describe(parts)?;
                 if described.is_some() && self.sessions.len() == self.query.limit {
                     let next = self.last_told.map(|key| self.site.cursor(self.query.order, key));
@@ -102,6 +101,11 @@ impl<'a> Listing<'a> {
         }
         self.damage.push(e);
         Ok(())
+    }
+
+    /// Notes damage of a segment, unless it may be missing.
+    fn note_of(&mut self, segment: &SegmentInfo, e: Error) -> Result<(), Moved> {
+        if self.site.may_lack(segment, &e) { Ok(()) } else { self.note(self.site.name(e)) }
     }
 
     fn finish(&mut self, next: Option<Cursor>) -> Page {
@@ -144,9 +148,7 @@ impl<'a> Listing<'a> {
             low: self.bounds.low.max(first_key(day_start)),
             high: self.bounds.high.min((day_start + DAY_MS - 1, SessionTag([0xff; 16]))),
         };
-        let mut live = LiveSource { next: Some(bounds), batch: Vec::new() };
-        live.fill(self)?;
-        let mut sources = vec![Source::Live(live)];
+        let mut sources = vec![Source::Live(LiveSource::new(bounds))];
         let shard = self.site.inner.shard(self.site.site.handle()).index;
         let segments = Arc::clone(&self.segments);
         let of_day = segments.get(usize::from(shard)).and_then(|by_day| by_day.get(&day));
@@ -158,11 +160,6 @@ impl<'a> Listing<'a> {
                 Err(e) if self.site.may_lack(segment, &e) => {}
                 Err(e) => self.note(e)?,
             }
-        }
-        let no_live =
-            matches!(&sources[0], Source::Live(l) if l.batch.is_empty() && l.next.is_none());
-        if let (true, [_, Source::Pages(pages)]) = (no_live, &mut sources[..]) {
-            pages.may_skip = true;
         }
         Ok(sources)
     }
@@ -184,27 +181,12 @@ impl<'a> Listing<'a> {
                 found.reverse();
             }
             let segment = Arc::clone(segment);
-            return Ok(Some(Source::Visitor { segment, found }));
+            return Ok(Some(Source::Visitor(VisitorSource { segment, found })));
         }
         let index = segments.index(&segment.entry, &keys).map_err(|e| self.site.name(e))?;
         let Some(index) = index else { return Ok(None) };
-        let pages = &index.root.pages;
-        let page = match self.query.order {
-            Order::OldestFirst => Some(pages.partition_point(|p| p.last_start_ms < bounds.low.0)),
-            Order::NewestFirst => {
-                pages.partition_point(|p| p.first_start_ms <= bounds.high.0).checked_sub(1)
-            }
-        };
-        let segment = Arc::clone(segment);
-        Ok(Some(Source::Pages(PageSource {
-            segment,
-            keys,
-            index,
-            bounds,
-            page,
-            ready: Vec::new(),
-            may_skip: false,
-        })))
+        let source = PageSource::new(Arc::clone(segment), keys, index, bounds, self.query.order);
+        Ok(Some(Source::Pages(source)))
     }
 
     /// The next key of any source, in the order of the query.
@@ -216,14 +198,11 @@ impl<'a> Listing<'a> {
                     break Some(key);
                 }
                 match source {
-                    Source::Live(live) if live.next.is_some() => live.fill(self)?,
-                    Source::Pages(pages) if pages.page.is_some() => {
+                    Source::Live(live) if live.has_more() => live.fill(self)?,
+                    Source::Pages(pages) if pages.has_more() => {
                         if let Err(e) = pages.fill(self) {
-                            pages.page = None;
-                            if self.site.may_lack(&pages.segment, &e) {
-                                continue;
-                            }
-                            self.note(self.site.name(e))?;
+                            pages.give_up();
+                            self.note_of(&pages.segment, e)?;
                         }
                     }
                     _ => break None,
@@ -238,27 +217,26 @@ impl<'a> Listing<'a> {
         Ok(best)
     }
 
-    /// Takes every part of a session from the sources.
-    fn take(&mut self, sources: &mut [Source], key: SessionKey) -> Option<Parts> {
+    /// Takes every part of a session from the sources, with what they passed over.
+    fn take(&mut self, sources: &mut [Source], key: SessionKey) -> Result<Option<Parts>, Moved> {
+        let beside = !Window::of(self.query).contains(key.0);
         let mut live = None;
         let mut archived = Vec::new();
         for source in sources {
             let at_key = source.peek() == Some(key);
             match source {
-                Source::Live(source) if at_key => live = source.batch.pop(),
-                Source::Visitor { segment, found } if at_key => {
-                    let part = |found| ArchivedPart { segment: Arc::clone(segment), found };
-                    archived.extend(found.pop().map(part));
-                }
-                Source::Pages(source) if at_key => {
-                    let segment = Arc::clone(&source.segment);
-                    let part = |found| ArchivedPart { segment, found };
-                    archived.extend(source.ready.pop().map(part));
-                }
+                Source::Live(source) if at_key => live = source.take(),
+                Source::Visitor(source) if at_key => archived.extend(source.take()),
+                Source::Pages(source) if at_key => archived.extend(source.take()),
+                Source::Live(_) if beside => live = LiveSource::passed(self, key)?,
+                Source::Pages(source) if beside => match source.passed(self, key) {
+                    Ok(part) => archived.extend(part),
+                    Err(e) => self.note_of(&source.segment, e)?,
+                },
                 _ => {}
             }
         }
-        Parts::new(live, archived)
+        Ok(Parts::new(live, archived))
     }
 
     /// The description of a session, if it is asked for and can be read.
@@ -273,7 +251,7 @@ impl<'a> Listing<'a> {
             first = first.min(frame.first_ms);
             last = last.max(frame.last_ms());
         }
-        if first >= self.query.to_ms || last < self.query.from_ms {
+        if !Window::of(self.query).overlaps(first, last) {
             return Ok(None);
         }
         match self.site.describe(&parts) {
@@ -285,120 +263,5 @@ impl<'a> Listing<'a> {
             }
             Err(e) => Err(e),
         }
-    }
-}
-
-/// Where parts of sessions come from. What is ready is kept in reverse: the next one is the last.
-enum Source {
-    Live(LiveSource),
-    Pages(PageSource),
-    Visitor { segment: Arc<SegmentInfo>, found: Vec<Found> },
-}
-
-impl Source {
-    fn peek(&self) -> Option<SessionKey> {
-        let found = match self {
-            Self::Live(live) => {
-                return live.batch.last().map(|l| (l.stamp.start_ms, l.stamp.tag));
-            }
-            Self::Pages(pages) => pages.ready.last(),
-            Self::Visitor { found, .. } => found.last(),
-        };
-        found.map(|f| (f.entry().start_ms, f.entry().tag))
-    }
-}
-
-/// Live sessions, copied in batches.
-struct LiveSource {
-    /// What is yet to be looked at.
-    next: Option<Bounds>,
-    batch: Vec<Live>,
-}
-
-impl LiveSource {
-    fn fill(&mut self, listing: &Listing<'_>) -> Result<(), Moved> {
-        let Some(bounds) = self.next.take() else { return Ok(()) };
-        let handle: SiteHandle = listing.site.site.handle();
-        let inner = &listing.site.inner;
-        let state = inner.shard(handle).state.lock();
-        if state.epoch != listing.epoch {
-            return Err(Moved);
-        }
-        let wanted = |live: &&Live| listing.visitor.is_none_or(|v| live.stamp.visitor == v);
-        let limit = listing.query.limit + 1;
-        let range = state.table.range(handle, bounds.low..=bounds.high).filter(wanted);
-        let mut taken: Vec<&Live> = match listing.query.order {
-            Order::OldestFirst => range.take(limit).collect(),
-            Order::NewestFirst => range.rev().take(limit).collect(),
-        };
-        if taken.len() == limit
-            && let Some(last) = taken.last()
-        {
-            let key = (last.stamp.start_ms, last.stamp.tag);
-            let rest = match listing.query.order {
-                Order::OldestFirst => Bounds { low: after(key), ..bounds },
-                Order::NewestFirst => Bounds { high: before(key), ..bounds },
-            };
-            self.next = Some(rest).filter(|b| b.low <= b.high);
-        }
-        taken.reverse();
-        self.batch = taken.into_iter().filter_map(visible).collect();
-        Ok(())
-    }
-}
-
-/// The session pages of one segment, one at a time.
-struct PageSource {
-    segment: Arc<SegmentInfo>,
-    keys: SegmentKeys,
-    index: Arc<SiteIndex>,
-    bounds: Bounds,
-    /// The next page to read.
-    page: Option<usize>,
-    ready: Vec<Found>,
-    /// Whether a page may be passed over that lies outside the window. Not where a session can have parts
-    /// elsewhere: one before the window and one after it are a session that overlaps it.
-    may_skip: bool,
-}
-
-impl PageSource {
-    fn fill(&mut self, listing: &Listing<'_>) -> Result<()> {
-        let order = listing.query.order;
-        while let Some(number) = self.page {
-            let Some(entry) = self.index.root.pages.get(number) else {
-                self.page = None;
-                return Ok(());
-            };
-            let past = match order {
-                Order::OldestFirst => entry.first_start_ms > self.bounds.high.0,
-                Order::NewestFirst => entry.last_start_ms < self.bounds.low.0,
-            };
-            self.page = match order {
-                _ if past => None,
-                Order::OldestFirst => Some(number + 1),
-                Order::NewestFirst => number.checked_sub(1),
-            };
-            if past {
-                return Ok(());
-            }
-            let query = listing.query;
-            let outside =
-                entry.last_event_ms < query.from_ms || entry.first_event_ms >= query.to_ms;
-            if self.may_skip && outside {
-                continue;
-            }
-            let segments = &listing.site.inner.segments;
-            let page = segments.page(&self.segment.entry, &self.keys, &self.index, number)?;
-            let wanted = |at: &usize| self.bounds.contains((page[*at].start_ms, page[*at].tag));
-            let found = |at| Found { page: Arc::clone(&page), at };
-            self.ready = match order {
-                Order::OldestFirst => (0..page.len()).rev().filter(wanted).map(found).collect(),
-                Order::NewestFirst => (0..page.len()).filter(wanted).map(found).collect(),
-            };
-            if !self.ready.is_empty() {
-                return Ok(());
-            }
-        }
-        Ok(())
     }
 }
