@@ -322,13 +322,17 @@ impl Running<'_> {
         let sizes: &[u64] = if self.how.quick { &[32, 128] } else { &[1_024, 10_240, 51_200] };
         for mib in sizes {
             let (raw, name) = ((mib * MIB).to_string(), format!("{mib} MiB"));
-            self.grown(track, round, peers, &name, &["--raw-bytes", &raw])?;
+            // Of one day, so that there is a whole page to be listed at each size.
+            let amount = ["--raw-bytes", &raw, "--days", "1"];
+            self.grown(track, round, peers, &name, &amount)?;
         }
         let sites: &[u32] = if self.how.quick { &[10, 100] } else { &[10, 1_000, 100_000] };
         for sites in sites {
             let (raw, name) = (self.how.mib(1_024, 32), format!("{sites} sites"));
             let number = sites.to_string();
-            self.grown(track, round, peers, &name, &["--raw-bytes", &raw, "--sites", &number])?;
+            // The first of many sites has a few sessions, so that fewer are listed.
+            let amount = ["--raw-bytes", &raw, "--days", "1", "--sites", &number, "--listed", "20"];
+            self.grown(track, round, peers, &name, &amount)?;
         }
         Ok(())
     }

@@ -73,6 +73,9 @@ pub(crate) struct Amount {
     /// Raw bytes of the largest other session: with few sessions in all, one of many would be a run by itself.
     #[arg(long, default_value_t = 16 << 20)]
     pub(crate) largest_bytes: u64,
+    /// Sessions on a page of a list.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) listed: usize,
     /// Memory for caches.
     #[arg(long, default_value_t = 64 << 20)]
     pub(crate) cache_bytes: usize,

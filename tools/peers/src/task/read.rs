@@ -18,9 +18,7 @@ const REPLAYED_BYTES: std::ops::Range<u64> = 300 << 10..6 << 20;
 /// Jumps into the long session, and how much is played after each.
 const JUMPS: u64 = 20;
 const PLAYED_MS: u64 = 30_000;
-/// Lists of this many sessions.
 const LISTS: u32 = 40;
-const LISTED: usize = 100;
 /// What reelvault archives with, by default, and the raw bytes after which it ends a block.
 const ARCHIVE_LEVEL: i32 = 5;
 const BLOCK_BYTES: usize = 4 << 20;
@@ -161,13 +159,13 @@ fn jump(work: &Work<'_>, engine: &dyn Engine, figures: &mut Figures) -> Result<(
     Ok(())
 }
 
-/// The newest hundred of a site's day.
+/// The newest ones of a site's day.
 fn list(work: &Work<'_>, engine: &dyn Engine, figures: &mut Figures) -> Result<()> {
     let mut latencies = Latencies::default();
     let mut listed = 0;
     for n in 0..LISTS {
         let day = work.first_day() + n % work.amount.days;
-        let (took, page) = timed(|| engine.list(0, day, LISTED))?;
+        let (took, page) = timed(|| engine.list(0, day, work.amount.listed))?;
         listed += page.len();
         latencies.add(took);
     }
