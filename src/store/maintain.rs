@@ -33,6 +33,15 @@ const PLACES_DAYS: u32 = 4;
 /// Longest pause after rounds that failed, in ticks: each new attempt writes and seals again.
 const PAUSE_TICKS_MAX: u32 = 64;
 
+/// How archiving goes, round after round.
+#[derive(Default)]
+pub(super) struct Archiving {
+    /// Shards that failed: each new attempt would write and seal again.
+    failed: HashSet<u16>,
+    /// The first failure.
+    error: Option<Error>,
+}
+
 /// The thread that rotates and archives. It ends when the store is closed.
 pub(super) fn run(store: &Weak<Inner>, wake: &Receiver<()>) {
     let (mut pause, mut left) = (1, 0);
@@ -71,15 +80,23 @@ pub(super) fn run_sync(store: &Weak<Inner>, closing: &Receiver<()>) {
 impl Inner {
     /// Does what there is to do now. One shard's failure does not keep the others from theirs.
     pub(super) fn maintain(self: &Arc<Self>) -> Result<()> {
-        // On a full disk, what has expired makes room for the rest.
-        let settled = self.settle_log();
-        let mut outcome = self.expire_by_clock().and(settled);
-        for shard in &self.shards {
-            let done = self.maintain_shard(shard);
-            outcome = outcome.and(done);
+        let mut archiving = Archiving::default();
+        let mut outcome = Ok(());
+        loop {
+            // On a full disk, what has expired makes room for the rest.
+            let settled = self.settle_log();
+            outcome = outcome.and(self.expire_by_clock()).and(settled);
+            for shard in &self.shards {
+                let done = self.maintain_shard(shard);
+                outcome = outcome.and(done);
+            }
+            // In a long rush there is always something to archive: the rest goes on beside it.
+            if !self.archive_round(&mut archiving) {
+                break;
+            }
         }
-        let archived = self.archive_waiting();
         self.forget_places();
+        let archived = archiving.error.map_or(Ok(()), Err);
         outcome.and(archived).and(self.reclaim_erased()).and(self.keep_reserve())
     }
 
@@ -91,15 +108,31 @@ impl Inner {
         synced.and(rotated).and(self.prepare_standby(shard))
     }
 
-    /// Archives what waits in all shards, several of them at once where there are processors for it.
-    fn archive_waiting(&self) -> Result<()> {
+    /// Archives some of what waits in each shard, several shards at once where there are processors for it; false if nothing waited. A shard in which
+    /// journals fill as fast as they are archived does not keep the others from their turn.
+    pub(super) fn archive_round(&self, archiving: &mut Archiving) -> bool {
         // What somebody archives already comes last: until then it is perhaps done. Each lock is tried once: a sort would
         // try it often, and have a different answer each time.
         let is_free = |shard: &&Shard| shard.archiving.try_lock().is_some();
-        let (free, busy): (Vec<&Shard>, Vec<&Shard>) = self.shards.iter().partition(is_free);
+        let sound = self.shards.iter().filter(|shard| !archiving.failed.contains(&shard.index));
+        let (free, busy): (Vec<&Shard>, Vec<&Shard>) = sound.partition(is_free);
         let order = [free, busy].concat();
-        let outcomes = parallel::each(self.archivers(), &order, |shard| self.archive_full(shard));
-        outcomes.into_iter().fold(Ok(()), Result::and)
+        let done =
+            parallel::each(self.archivers(), &order, |shard| match self.closed.load(Relaxed) {
+                true => Ok(false),
+                false => self.archive_shard(shard),
+            });
+        let mut any = false;
+        for (shard, done) in order.iter().zip(done) {
+            match done {
+                Ok(archived) => any |= archived,
+                Err(e) => {
+                    archiving.failed.insert(shard.index);
+                    archiving.error.get_or_insert(e);
+                }
+            }
+        }
+        any
     }
 
     /// How many threads archive: beside appends one for each two processors, and one for each while nobody appends. A store
@@ -111,15 +144,6 @@ impl Inner {
         let at_once = if zst::is_idle() { zst::processors() } else { zst::processors() / 2 };
         let waits = |shard: &&Shard| shard.state.lock().waiting().next().is_some();
         self.shards.iter().filter(waits).count().min(at_once)
-    }
-
-    /// Archives what waits in a shard, unless the store is being closed.
-    fn archive_full(&self, shard: &Shard) -> Result<()> {
-        loop {
-            if self.closed.load(Relaxed) || !self.archive_shard(shard)? {
-                return Ok(());
-            }
-        }
     }
 
     /// Makes everything that was appended to a shard durable.
@@ -276,7 +300,9 @@ impl Inner {
             let ended = self.end_if_used(shard);
             outcome = outcome.and(ended);
         }
-        outcome.and(self.archive_waiting())
+        let mut archiving = Archiving::default();
+        while self.archive_round(&mut archiving) {}
+        outcome.and(archiving.error.map_or(Ok(()), Err))
     }
 
     fn end_if_used(&self, shard: &Shard) -> Result<()> {

@@ -31,6 +31,18 @@ impl World {
         (world, store)
     }
 
+    /// A store of several shards, without a site.
+    fn sharded(shards: u16) -> (Self, Store) {
+        let (world, _) = Self::new();
+        let env = world.disk.env(&world.clock, 3);
+        env.disk.create_dir(Path::new("/many")).unwrap();
+        let mirrors = ["/many/a", "/many/b"].map(PathBuf::from);
+        let options = Options::new("/sharded", mirrors, Arc::clone(&world.provider));
+        let options = options.env(env).shards(shards).journal_bytes(64 << 10).fill_bytes(0);
+        let store = Store::create(options.background(false)).unwrap();
+        (world, store)
+    }
+
     fn options(&self, seed: u64) -> Options {
         let mirrors = ["/keys/a/keyring", "/keys/b/keyring"].map(PathBuf::from);
         Options::new("/store", mirrors, Arc::clone(&self.provider))
@@ -229,16 +241,7 @@ fn both_suites_stand_side_by_side_and_new_data_takes_the_one_of_the_keyring() {
 
 #[test]
 fn other_shards_are_archived_while_somebody_archives_one() {
-    let (world, store) = World::new();
-    drop(store);
-    world.disk.env(&world.clock, 3).disk.create_dir(Path::new("/many")).unwrap();
-    let mirrors = ["/many/a", "/many/b"].map(PathBuf::from);
-    let options = Options::new("/sharded", mirrors, Arc::clone(&world.provider))
-        .env(world.disk.env(&world.clock, 3))
-        .shards(4)
-        .fill_bytes(0)
-        .background(false);
-    let store = Store::create(options).unwrap();
+    let (_, store) = World::sharded(4);
     for n in 0..32 {
         let site = SiteId::new(format!("shop-{n}")).unwrap();
         store.add_site(site.clone(), 30).unwrap();
@@ -265,6 +268,41 @@ fn other_shards_are_archived_while_somebody_archives_one() {
     });
     assert_eq!(first.state.lock().waiting().count(), 0);
     assert_eq!(sound(&store).segments, 4);
+}
+
+/// Where it is filled as fast as it is archived, another one would never have its turn.
+#[test]
+fn a_shard_with_much_to_archive_does_not_keep_the_others_from_their_turn() {
+    let (world, store) = World::sharded(2);
+    let waiting = || -> Vec<usize> {
+        store.inner.shards.iter().map(|s| s.state.lock().waiting().count()).collect()
+    };
+    // Each site fills journals of its shard until that has as many as are wanted.
+    let random = world.disk.env(&world.clock, 4).random;
+    let wanted = [12, 1];
+    for n in 0.. {
+        if waiting() == wanted {
+            break;
+        }
+        let site = store.add_site(SiteId::new(format!("shop-{n}")).unwrap(), 30).unwrap();
+        let shard = usize::from(store.inner.shard(site.site.handle()).index);
+        for seq in 0.. {
+            if waiting()[shard] == wanted[shard] {
+                break;
+            }
+            let mut noise = [0; 15_000];
+            random.fill(&mut noise).unwrap();
+            let events = Cow::Owned(format!("{{\"noise\":{noise:?}}}\n").into_bytes());
+            let (first_ms, snapshots) = (NOON, Vec::new());
+            let chunk = Chunk { seq, first_ms, last_ms: NOON, events, snapshots };
+            site.append(&Session::new(session_id("one")), &chunk).unwrap();
+        }
+    }
+    let mut archiving = maintain::Archiving::default();
+    assert!(store.inner.archive_round(&mut archiving));
+    assert_eq!(waiting(), [4, 0], "a batch of each");
+    assert!(store.inner.archive_round(&mut archiving));
+    assert!(!store.inner.archive_round(&mut archiving));
 }
 
 #[test]
