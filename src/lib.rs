@@ -54,9 +54,10 @@
 //! * A failed sync is final: the shard takes no more appends until the store is opened again.
 //! * What expires or is erased can be read by nobody any more, in the store and in every copy ever made of it, once the call returns
 //!   ([`retention`]). Nothing is deleted early, also when the clock jumps.
-//! * The bytes on disk are described in [`format`](mod@format), every limit in [`limits`].
+//! * The bytes on disk are described in [`format`](mod@format), with their limits; those on input are in [`limits`].
 //!
-//! Features: `rrweb` reads times and snapshots out of events (`Chunk::from_events`); `sim` is the simulated disk for tests.
+//! Features: `rrweb` reads times and snapshots out of events (`Chunk::from_events`); `aws-lc` has AES-256-GCM by AWS-LC, two to three times as
+//! fast; `sim` is the simulated disk for tests; `planted-bugs` breaks the store on purpose, to test campaigns of faults.
 
 mod archive;
 pub mod backup;

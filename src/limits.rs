@@ -1,4 +1,5 @@
-//! Every limit on input, with its reason. The same table stands in the [format](crate::format).
+//! The limits on input, with their reasons. The table in the [format](crate::format) has them, too, and those that stand beside their code: of
+//! Argon2id, key files, the pieces of a keyring, receipts, sealers.
 
 /// Longest site id in bytes: it appears in paths and host names of tools.
 pub const SITE_ID_BYTES_MAX: usize = 64;

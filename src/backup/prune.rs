@@ -23,7 +23,7 @@ pub struct Keep {
     pub weekly: usize,
     /// The newest of each of so many months.
     pub monthly: usize,
-    /// All that are younger than this before the newest, in milliseconds.
+    /// All that were taken within this span before the newest, in milliseconds.
     pub within_ms: u64,
 }
 
