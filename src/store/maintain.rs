@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::archive;
 use crate::error::{Error, Result};
+use crate::format::frame::FRAMES_FROM;
 use crate::ids::{FileId, day_of};
 use crate::journal::file::Journal;
 use crate::journal::log::wait;
@@ -33,13 +34,42 @@ const PLACES_DAYS: u32 = 4;
 /// Longest pause after rounds that failed, in ticks: each new attempt writes and seals again.
 const PAUSE_TICKS_MAX: u32 = 64;
 
-/// How archiving goes, round after round.
+/// One call's work, which goes in rounds.
 #[derive(Default)]
-pub(super) struct Archiving {
-    /// Shards that failed: each new attempt would write and seal again.
-    failed: HashSet<u16>,
+pub(super) struct Pass {
+    /// The journals that waited when it began: what fills meanwhile is left for the next one, so that it ends in a long rush, too.
+    pub(super) due: HashSet<FileId>,
+    /// What failed is left for the next pass: each new attempt would write and seal again.
+    failed: HashSet<Step>,
     /// The first failure.
     error: Option<Error>,
+}
+
+/// What can fail by itself, by the shard where it is one's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Step {
+    Log,
+    Expiry,
+    Sync(u16),
+    Rotation(u16),
+    Standby(u16),
+    Archiving(u16),
+}
+
+impl Pass {
+    /// Takes a step, unless it failed before.
+    fn take(&mut self, step: Step, work: impl FnOnce() -> Result<()>) {
+        if !self.failed.contains(&step)
+            && let Err(e) = work()
+        {
+            self.fail(step, e);
+        }
+    }
+
+    fn fail(&mut self, step: Step, e: Error) {
+        self.failed.insert(step);
+        self.error.get_or_insert(e);
+    }
 }
 
 /// The thread that rotates and archives. It ends when the store is closed.
@@ -56,12 +86,7 @@ pub(super) fn run(store: &Weak<Inner>, wake: &Receiver<()>) {
             continue;
         }
         // What fails is tried again after a pause, and is seen in the store's statistics meanwhile.
-        let outcome = inner.maintain();
-        inner.counters.maintenance_failed.store(outcome.is_err(), Relaxed);
-        inner.shards.iter().for_each(|shard| {
-            shard.room.notify_all();
-        });
-        match outcome {
+        match inner.maintain() {
             Ok(()) => (pause, left) = (1, 0),
             Err(_) => (pause, left) = (PAUSE_TICKS_MAX.min(pause * 2), pause),
         }
@@ -80,59 +105,81 @@ pub(super) fn run_sync(store: &Weak<Inner>, closing: &Receiver<()>) {
 impl Inner {
     /// Does what there is to do now. One shard's failure does not keep the others from theirs.
     pub(super) fn maintain(self: &Arc<Self>) -> Result<()> {
-        let mut archiving = Archiving::default();
-        let mut outcome = Ok(());
-        loop {
-            // On a full disk, what has expired makes room for the rest.
-            let settled = self.settle_log();
-            outcome = outcome.and(self.expire_by_clock()).and(settled);
-            for shard in &self.shards {
-                let done = self.maintain_shard(shard);
-                outcome = outcome.and(done);
-            }
-            // In a long rush there is always something to archive: the rest goes on beside it.
-            if !self.archive_round(&mut archiving) {
-                break;
-            }
+        let mut pass = Pass::default();
+        self.tend(&mut pass);
+        pass.due = self.waiting();
+        // It can take long to archive what is due: the rest goes on beside it.
+        while self.archive_round(&mut pass) {
+            self.tend(&mut pass);
         }
         self.forget_places();
-        let archived = archiving.error.map_or(Ok(()), Err);
-        outcome.and(archived).and(self.reclaim_erased()).and(self.keep_reserve())
+        let done = pass.error.map_or(Ok(()), Err);
+        let outcome = done.and(self.reclaim_erased()).and(self.keep_reserve());
+        self.tell_appends(outcome.is_err());
+        outcome
     }
 
-    /// On a full disk a journal cannot be made, but archiving still frees space: one failure does not keep the
-    /// other steps from being done.
-    fn maintain_shard(&self, shard: &Shard) -> Result<()> {
-        let synced = self.sync_shard(shard);
-        let rotated = self.rotate_by_age(shard);
-        synced.and(rotated).and(self.prepare_standby(shard))
+    /// All that takes no time worth speaking of. On a full disk a journal cannot be made, but archiving still frees space: one
+    /// failure does not keep the other steps from being taken.
+    fn tend(self: &Arc<Self>, pass: &mut Pass) {
+        pass.take(Step::Log, || self.settle_log());
+        // On a full disk, what has expired makes room for the rest.
+        pass.take(Step::Expiry, || self.expire_by_clock());
+        for shard in &self.shards {
+            pass.take(Step::Sync(shard.index), || self.sync_shard(shard));
+            pass.take(Step::Rotation(shard.index), || self.rotate_by_age(shard));
+            pass.take(Step::Standby(shard.index), || self.prepare_standby(shard));
+        }
+        // Whoever waits for room is not to wait for a pass that has failed already.
+        if pass.error.is_some() {
+            self.tell_appends(true);
+        }
     }
 
-    /// Archives some of what waits in each shard, several shards at once where there are processors for it; false if nothing waited. A shard in which
+    /// Tells those that wait for room, and the statistics, whether maintenance goes as it should.
+    fn tell_appends(&self, failed: bool) {
+        self.counters.maintenance_failed.store(failed, Relaxed);
+        for shard in &self.shards {
+            // With its lock, so that nobody is between looking and waiting.
+            let _state = shard.state.lock();
+            shard.room.notify_all();
+        }
+    }
+
+    /// The journals that wait for the archiver.
+    pub(super) fn waiting(&self) -> HashSet<FileId> {
+        let of = |shard: &Shard| -> Vec<FileId> {
+            shard.state.lock().waiting().map(|journal| journal.id).collect()
+        };
+        self.shards.iter().flat_map(of).collect()
+    }
+
+    /// Archives some of what is due in each shard, several shards at once where there are processors for it; whether there is more. A shard in which
     /// journals fill as fast as they are archived does not keep the others from their turn.
-    pub(super) fn archive_round(&self, archiving: &mut Archiving) -> bool {
+    pub(super) fn archive_round(&self, pass: &mut Pass) -> bool {
         // What somebody archives already comes last: until then it is perhaps done. Each lock is tried once: a sort would
         // try it often, and have a different answer each time.
         let is_free = |shard: &&Shard| shard.archiving.try_lock().is_some();
-        let sound = self.shards.iter().filter(|shard| !archiving.failed.contains(&shard.index));
-        let (free, busy): (Vec<&Shard>, Vec<&Shard>) = sound.partition(is_free);
+        let (free, busy): (Vec<&Shard>, Vec<&Shard>) = self.shards_due(pass).partition(is_free);
         let order = [free, busy].concat();
         let done =
             parallel::each(self.archivers(), &order, |shard| match self.closed.load(Relaxed) {
-                true => Ok(false),
-                false => self.archive_shard(shard),
+                true => Ok(()),
+                false => self.archive_shard(shard, &pass.due),
             });
-        let mut any = false;
         for (shard, done) in order.iter().zip(done) {
-            match done {
-                Ok(archived) => any |= archived,
-                Err(e) => {
-                    archiving.failed.insert(shard.index);
-                    archiving.error.get_or_insert(e);
-                }
-            }
+            pass.take(Step::Archiving(shard.index), || done);
         }
-        any
+        !self.closed.load(Relaxed) && self.shards_due(pass).next().is_some()
+    }
+
+    /// The shards in which journals wait that are due, without those that failed.
+    fn shards_due(&self, pass: &Pass) -> impl Iterator<Item = &Shard> {
+        let waits = |shard: &&Shard| {
+            shard.state.lock().waiting().any(|journal| pass.due.contains(&journal.id))
+        };
+        let sound = |shard: &&Shard| !pass.failed.contains(&Step::Archiving(shard.index));
+        self.shards.iter().filter(sound).filter(waits)
     }
 
     /// How many threads archive: beside appends one for each two processors, and one for each while nobody appends. A store
@@ -158,6 +205,9 @@ impl Inner {
     fn rotate_by_age(&self, shard: &Shard) -> Result<()> {
         let now_ms = self.env.clock.now_ms();
         let mut state = shard.state.lock();
+        if self.closed.load(Relaxed) {
+            return Ok(());
+        }
         let begun_ms = state.begun_ms;
         // A clock that was set back makes the age zero, not enormous.
         let old = now_ms.saturating_sub(begun_ms) >= self.options.journal_age_ms;
@@ -179,29 +229,37 @@ impl Inner {
         let recycled = {
             let mut state = shard.state.lock();
             let half_full = state.log.tail() > self.options.journal_bytes / 2;
-            if !half_full || state.standby.is_some() || state.log.is_poisoned() {
+            let is_over = self.closed.load(Relaxed) || state.log.is_poisoned();
+            if !half_full || state.standby.is_some() || is_over {
                 return Ok(());
             }
             state.recycled.pop()
         };
         // Filled before it is published: on a full disk nothing is left of it.
         let journal = self.new_journal(shard, recycled, self.options.journal_bytes)?;
-        shard.state.lock().standby = Some(journal);
+        let mut state = shard.state.lock();
+        if self.closed.load(Relaxed) {
+            // Closing has given back what is held ahead, and does not come again.
+            let _ = journal.trim(FRAMES_FROM);
+        } else {
+            state.standby = Some(journal);
+        }
         Ok(())
     }
 
-    /// Archives some of the journals of a shard that are full; false if there are none.
-    fn archive_shard(&self, shard: &Shard) -> Result<bool> {
+    /// Archives some of the journals of a shard that are due.
+    fn archive_shard(&self, shard: &Shard, due: &HashSet<FileId>) -> Result<()> {
         let _archiving = shard.archiving.lock();
         let (batch, sessions) = {
             let state = shard.state.lock();
-            let batch: Vec<Arc<Journal>> = state.waiting().take(BATCH_JOURNALS).cloned().collect();
+            let batch = state.waiting().filter(|journal| due.contains(&journal.id));
+            let batch: Vec<Arc<Journal>> = batch.take(BATCH_JOURNALS).cloned().collect();
             let ids: HashSet<FileId> = batch.iter().map(|j| j.id).collect();
             let sessions = state.table.select(|f| ids.contains(&f.journal.id));
             (batch, sessions)
         };
         if batch.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         let job = archive::Job {
             env: &self.env,
@@ -221,11 +279,12 @@ impl Inner {
                 // A journal that cannot be read stays, and its sessions are read from it; the others go on.
                 let Some(journal) = batch.iter().find(|j| is_about(&e, j)) else { return Err(e) };
                 shard.state.lock().stuck.insert(journal.id);
-                return Ok(true);
+                // It is not among those for which appends wait any more.
+                shard.room.notify_all();
+                return Ok(());
             }
         };
-        self.publish_archived(shard, &batch, written)?;
-        Ok(true)
+        self.publish_archived(shard, &batch, written)
     }
 
     fn publish_archived(
@@ -295,14 +354,16 @@ impl Inner {
 
     /// Ends every journal that has frames, and archives all of them.
     pub(super) fn archive_all(&self) -> Result<()> {
-        let mut outcome = Ok(());
+        let mut pass = Pass::default();
         for shard in &self.shards {
-            let ended = self.end_if_used(shard);
-            outcome = outcome.and(ended);
+            pass.take(Step::Rotation(shard.index), || self.end_if_used(shard));
         }
-        let mut archiving = Archiving::default();
-        while self.archive_round(&mut archiving) {}
-        outcome.and(archiving.error.map_or(Ok(()), Err))
+        pass.due = self.waiting();
+        while self.archive_round(&mut pass) {}
+        if self.closed.load(Relaxed) && self.shards_due(&pass).next().is_some() {
+            return Err(Error::Closed);
+        }
+        pass.error.map_or(Ok(()), Err)
     }
 
     fn end_if_used(&self, shard: &Shard) -> Result<()> {
