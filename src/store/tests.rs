@@ -9,7 +9,7 @@ use crate::crypto::Suite;
 use crate::env::sim::{SimClock, SimDisk};
 use crate::ids::{SessionId, day_of};
 use crate::limits::DAY_MS;
-use crate::{Chunk, Depth, Durability, KeyFile, KeyProvider, Query, Session};
+use crate::{Chunk, Depth, Durability, KeyFile, KeyProvider, Order, Query, Session};
 
 const NOON: u64 = 1_800_014_400_000;
 
@@ -360,4 +360,79 @@ fn a_list_of_a_past_day_opens_no_page_of_the_days_after_it() {
     let day = opened(&Query::new().between(NOON, NOON + EACH).limit(1_000), EACH as usize);
     let one = opened(&Query::new().between(NOON, NOON + 1), 1);
     assert_eq!((one, day, all), (ROOTS + 1, ROOTS + PAGES, ROOTS + DAYS * PAGES));
+}
+
+/// Appends a chunk to each of many sessions, one a millisecond, and archives them; the new segment.
+fn archive_many(world: &World, store: &Store, seq: u64, first_ms: u64) -> PathBuf {
+    let segments = || {
+        let paths = world.disk.paths().into_iter();
+        paths.filter(|path| path.starts_with("/store/segment")).collect::<Vec<_>>()
+    };
+    let before = segments();
+    for n in 0..MANY {
+        let first_ms = first_ms + n;
+        let events = Cow::Owned(events("s", n));
+        let chunk = Chunk { seq, first_ms, last_ms: first_ms, events, snapshots: Vec::new() };
+        let session = Session::new(session_id(&format!("s-{n}")));
+        shop(store).append_with(&session, &chunk, Durability::Deferred).unwrap();
+    }
+    store.archive().unwrap();
+    segments().into_iter().find(|path| !before.contains(path)).unwrap()
+}
+
+/// Three pages of an index.
+const MANY: u64 = 600;
+
+/// Lets one bit of the second page of a segment's index rot.
+fn rot_page(world: &World, segment: &Path) {
+    let bytes = world.disk.file_bytes(segment).unwrap();
+    let pages = bytes.windows(4).enumerate().filter(|(_, magic)| magic == b"RVsp");
+    let pages: Vec<usize> = pages.map(|(at, _)| at).collect();
+    assert_eq!(pages.len(), 3);
+    world.disk.corrupt(segment, pages[1] as u64 + 100, 1).unwrap();
+}
+
+#[test]
+fn a_damaged_page_of_an_index_hides_no_other() {
+    let (world, store) = World::new();
+    let segment = archive_many(&world, &store, 0, NOON);
+    store.close().unwrap();
+    rot_page(&world, &segment);
+    let store = world.open(2);
+    for order in [Order::NewestFirst, Order::OldestFirst] {
+        let page = shop(&store).sessions(&Query::new().limit(1_000).order(order)).unwrap();
+        let mut starts: Vec<u64> = page.sessions.iter().map(|s| s.start_ms - NOON).collect();
+        starts.sort_unstable();
+        let gaps = starts.windows(2).filter(|pair| pair[0] + 1 < pair[1]).count();
+        assert_eq!((starts[0], starts.last(), gaps), (0, Some(&(MANY - 1)), 1));
+        assert_eq!(page.damage.len(), 1, "{:?}", page.damage);
+    }
+}
+
+#[test]
+fn pages_that_were_passed_over_are_looked_into_once_be_they_damaged() {
+    const LATER: u64 = 3_600_000;
+    // Of both segments the directory, twice where there is no cache, the root of the site's index and three pages.
+    const UNITS: u64 = 2 * (2 + 1 + 3);
+    let (world, store) = World::new();
+    let segment = archive_many(&world, &store, 0, NOON);
+    archive_many(&world, &store, 1, NOON + LATER);
+    store.close().unwrap();
+    let list = |order: Order| {
+        let store = Store::open(world.options(2).cache_bytes(0)).unwrap();
+        let query = Query::new().between(NOON + LATER, NOON + 2 * LATER).limit(1_000);
+        let before = store.inner.segments.cached().misses;
+        let page = shop(&store).sessions(&query.order(order)).unwrap();
+        let misses = store.inner.segments.cached().misses - before;
+        assert_eq!(page.sessions.len() as u64, MANY);
+        let whole = page.sessions.iter().filter(|s| s.chunks == 2).count() as u64;
+        (whole, page.damage.len(), misses)
+    };
+    let orders = [Order::NewestFirst, Order::OldestFirst];
+    assert_eq!(orders.map(list), [(MANY, 0, UNITS); 2]);
+    rot_page(&world, &segment);
+    for (whole, damage, _) in orders.map(list) {
+        assert_eq!(damage, 1, "{whole} of {MANY} are whole");
+        assert!(whole > MANY / 2 && whole < MANY);
+    }
 }

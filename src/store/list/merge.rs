@@ -201,7 +201,10 @@ impl<'a> Listing<'a> {
                     Source::Live(live) if live.has_more() => live.fill(self)?,
                     Source::Pages(pages) if pages.has_more() => {
                         if let Err(e) = pages.fill(self) {
-                            pages.give_up();
+                            // Other pages than a damaged one can be read.
+                            if !is_damage(&e) {
+                                pages.give_up();
+                            }
                             self.note_of(&pages.segment, e)?;
                         }
                     }
@@ -229,9 +232,11 @@ impl<'a> Listing<'a> {
                 Source::Visitor(source) if at_key => archived.extend(source.take()),
                 Source::Pages(source) if at_key => archived.extend(source.take()),
                 Source::Live(_) if beside => live = LiveSource::passed(self, key)?,
-                Source::Pages(source) if beside => match source.passed(self, key) {
-                    Ok(part) => archived.extend(part),
-                    Err(e) => self.note_of(&source.segment, e)?,
+                Source::Pages(source) if beside => loop {
+                    match source.passed(self, key) {
+                        Ok(part) => break archived.extend(part),
+                        Err(e) => self.note_of(&source.segment, e)?,
+                    }
                 },
                 _ => {}
             }
@@ -263,5 +268,14 @@ impl<'a> Listing<'a> {
             }
             Err(e) => Err(e),
         }
+    }
+}
+
+/// Whether an error is of one unit alone, and not of its whole file.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Corrupt(damage) => damage.kind != Damage::Missing,
+        Error::Unsupported { .. } => true,
+        _ => false,
     }
 }

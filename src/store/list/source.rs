@@ -1,5 +1,6 @@
 //! Where a listing's parts of sessions come from, and what of it is passed over.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -141,8 +142,15 @@ pub(super) struct PageSource {
     page: Arc<Vec<SessionEntry>>,
     /// Places in the page.
     ready: Vec<usize>,
-    /// Pages with sessions that were passed over.
-    passed: Vec<usize>,
+    passed: Passed,
+}
+
+/// The pages with sessions that were passed over and may be looked up yet, in the order of the query.
+#[derive(Default)]
+struct Passed {
+    pages: VecDeque<usize>,
+    /// The one that was looked into last.
+    open: Option<(usize, Arc<Vec<SessionEntry>>)>,
 }
 
 impl PageSource {
@@ -160,7 +168,7 @@ impl PageSource {
                 pages.partition_point(|p| p.first_start_ms <= bounds.high.0).checked_sub(1)
             }
         };
-        let (page, ready, passed) = (Arc::default(), Vec::new(), Vec::new());
+        let (page, ready, passed) = (Arc::default(), Vec::new(), Passed::default());
         Self { segment, keys, index, bounds, next, page, ready, passed }
     }
 
@@ -208,13 +216,13 @@ impl PageSource {
             }
             let starts = (entry.first_start_ms, entry.last_start_ms);
             if window.is_beside(starts, (entry.first_event_ms, entry.last_event_ms)) {
-                self.passed.push(number);
+                self.passed.pages.push_back(number);
                 continue;
             }
             self.page = self.read(listing, number)?;
             self.choose(window, order);
             if self.ready.len() < self.page.len() {
-                self.passed.push(number);
+                self.passed.pages.push_back(number);
             }
             if !self.ready.is_empty() {
                 return Ok(());
@@ -236,21 +244,41 @@ impl PageSource {
         }
     }
 
-    /// What was passed over of a session.
+    /// What was passed over of a session. Sessions are asked for in the order of the query, so that each page is looked into once; after an error
+    /// there may be more in the next one.
     pub(super) fn passed(
-        &self,
+        &mut self,
         listing: &Listing<'_>,
         key: SessionKey,
     ) -> Result<Option<ArchivedPart>> {
-        for &number in &self.passed {
-            let Some(entry) = self.index.root.pages.get(number) else { continue };
-            if !(entry.first_start_ms..=entry.last_start_ms).contains(&key.0) {
-                continue;
+        let order = listing.query.order;
+        while let Some(&number) = self.passed.pages.front() {
+            let Some(entry) = self.index.root.pages.get(number) else { break };
+            let (first, last) = (entry.first_start_ms, entry.last_start_ms);
+            let (is_ahead, is_behind) = match order {
+                Order::OldestFirst => (first > key.0, last < key.0),
+                Order::NewestFirst => (last < key.0, first > key.0),
+            };
+            if is_ahead {
+                break;
             }
-            let page = self.read(listing, number)?;
-            if let Ok(at) = page.binary_search_by_key(&key, key_of) {
-                return Ok(Some(self.part(page, at)));
+            if !is_behind {
+                let page = match self.passed.open.take().filter(|(open, _)| *open == number) {
+                    Some((_, page)) => page,
+                    None => self.read(listing, number).inspect_err(|_| {
+                        self.passed.pages.pop_front();
+                    })?,
+                };
+                self.passed.open = Some((number, Arc::clone(&page)));
+                match (page.binary_search_by_key(&key, key_of), order) {
+                    (Ok(at), _) => return Ok(Some(self.part(page, at))),
+                    // Between two sessions of it.
+                    (Err(at), Order::OldestFirst) if at < page.len() => break,
+                    (Err(at), Order::NewestFirst) if at > 0 => break,
+                    (Err(_), _) => {}
+                }
             }
+            self.passed.pages.pop_front();
         }
         Ok(None)
     }
