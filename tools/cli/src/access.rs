@@ -18,6 +18,11 @@ use crate::exit::{Exit, Failure, Run};
 /// Longest passphrase file in bytes: whatever is longer is another file by mistake.
 const PASSPHRASE_BYTES_MAX: u64 = 4096;
 
+/// The file that makes a directory a store.
+pub(crate) const MANIFEST: &str = "manifest";
+/// The file that notes that one is being made.
+pub(crate) const MAKING: &str = "making";
+
 /// What every command takes.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Store and keys")]
@@ -241,18 +246,22 @@ impl Access {
 
     /// Makes the store, and a key file unless there is one.
     pub(crate) fn create(&self, shards: u16) -> Run<Store> {
-        let made = match self.key_file().filter(|path| !path.exists()) {
-            Some(path) => {
-                KeyFile::create(&Env::real(), path)?;
-                Some(path)
-            }
+        let made = match self.key_file() {
+            Some(path) => match KeyFile::create(&Env::real(), path) {
+                Ok(_) => Some(path),
+                Err(Error::Exists(_)) => None,
+                Err(e) => return Err(e.into()),
+            },
             None => None,
         };
         let created = self.provider().and_then(|provider| {
             let options = self.options(&provider)?.shards(shards);
             Ok(Store::create(options)?)
         });
-        if let (Err(_), Some(path)) = (&created, made) {
+        let begun = || [MANIFEST, MAKING].iter().any(|name| self.dir.join(name).exists());
+        if let (Err(_), Some(path)) = (&created, made)
+            && !begun()
+        {
             // Nothing is sealed with it, and it would only be in the way.
             let _ = std::fs::remove_file(path);
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use reelvault::Error;
 use serde::Serialize;
 
-use crate::access::Access;
+use crate::access::{Access, MAKING, MANIFEST};
 use crate::exit::{Exit, Failure, Run};
 use crate::human;
 use crate::output::{self, Out};
@@ -64,8 +64,8 @@ pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
 /// Refuses a directory in which there is anything but an unfinished store.
 fn refuse_foreign(access: &Access) -> Run<()> {
     let dir = &access.dir;
-    if dir.join("manifest").exists() {
-        return Err(Error::Exists(dir.join("manifest")).into());
+    if dir.join(MANIFEST).exists() {
+        return Err(Error::Exists(dir.join(MANIFEST)).into());
     }
     let failed = |e| Failure::io(format_args!("looking into {}", dir.display()), &e);
     let entries = match std::fs::read_dir(dir) {
@@ -74,10 +74,16 @@ fn refuse_foreign(access: &Access) -> Run<()> {
         Err(e) => return Err(failed(e)),
     };
     for entry in entries {
-        let name = entry.map_err(failed)?.file_name();
-        // What a making that was interrupted leaves behind, and what a new file system has at its root.
-        let ours = ["journals", "segments", "journal", "segment", "lock", "manifest.new"];
-        if name != "lost+found" && !ours.iter().any(|n| name == *n) {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let named = |names: &[&str]| names.iter().any(|n| name == *n);
+        // What a making that was interrupted leaves behind, and what a new file system has at its root. Journals and segments
+        // come later: if there are any, it is a store that has lost its manifest.
+        let ours = match named(&["journal", "segment"]) {
+            true => std::fs::read_dir(entry.path()).map_err(failed)?.next().is_none(),
+            false => named(&[MAKING, "lock", "manifest.new", "lost+found"]),
+        };
+        if !ours {
             return Err(Failure::new(
                 Exit::Failed,
                 format!("{} is not empty", dir.display()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use reelvault::env::Env;
 use reelvault::{KeyFile, Options, Store};
 
-use crate::common::{Place, finish, text};
+use crate::common::{Place, finish, hour_ago, lines, recording, text};
 
 #[test]
 fn init_makes_a_store_two_mirrors_and_a_key() {
@@ -58,6 +58,50 @@ fn init_that_fails_leaves_no_key_behind() {
     let ran = place.run(&["init", "--keyring", &keyring]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(!place.path("store.keys/key").exists());
+}
+
+#[test]
+fn init_goes_on_where_an_attempt_before_it_ended() {
+    let place = Place::empty();
+    let in_the_way = place.path("store.keys/mirror-2/keyring.new");
+    fs::create_dir_all(&in_the_way).unwrap();
+    let failed = place.run(&["init"]);
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(place.path("store/making").is_file() && !place.path("store/manifest").exists());
+    assert!(place.path("store.keys/key").is_file(), "something may be sealed with it");
+    fs::remove_dir(in_the_way).unwrap();
+    place.ok(&["init"]);
+    assert!(!place.path("store/making").exists());
+    place.ok(&["site", "add", "shop"]);
+}
+
+#[test]
+fn init_goes_on_when_it_was_killed_before_it_had_a_keyring() {
+    let place = Place::empty();
+    for folder in ["store/journal", "store/segment"] {
+        fs::create_dir_all(place.path(folder)).unwrap();
+    }
+    for name in ["store/lock", "store/making", "store.keys/key"] {
+        place.file(name, "");
+    }
+    let private = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(place.path("store.keys/key"), private).unwrap();
+    place.ok(&["init"]);
+    place.ok(&["site", "add", "shop"]);
+}
+
+#[test]
+fn init_refuses_a_store_that_has_lost_its_manifest() {
+    let place = Place::with_site();
+    let file = place.file("one.ndjson", lines(&recording(hour_ago(), 3)));
+    place.ok(&["import", "--site", "shop", "--no-archive", &file]);
+    fs::rename(place.path("store/manifest"), place.path("manifest")).unwrap();
+    let (keyring, key) = (text(&place.path("new/keyring")), text(&place.path("new/key")));
+    let ran = place.run(&["init", "--keyring", &keyring, "--key-file", &key]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("is not empty"), "{}", ran.err);
+    fs::rename(place.path("manifest"), place.path("store/manifest")).unwrap();
+    assert!(place.ok(&["sessions", "shop"]).contains("one"));
 }
 
 #[test]
