@@ -268,6 +268,14 @@ impl Access {
         created
     }
 
+    /// An error if there is no store.
+    pub(crate) fn must_exist(&self) -> Run<()> {
+        match self.dir.join(MANIFEST).exists() {
+            true => Ok(()),
+            false => Err(Error::NoStore(self.dir.clone()).into()),
+        }
+    }
+
     fn provider(&self) -> Run<Arc<dyn KeyProvider>> {
         let env = Env::real();
         Ok(match &self.secret {

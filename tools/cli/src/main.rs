@@ -68,7 +68,7 @@ fn run(cli: &Cli, out: &mut Out) -> Run {
         Command::Keys(args) => commands::keys::run(&store.access()?, args, out),
         Command::Reclaim(args) => commands::reclaim::run(&store.access()?, args, out),
         Command::Archive(args) => commands::archive::run(&store.access()?, args, out),
-        Command::Backup(args) => commands::backup::run(&store.access()?, args, out),
+        Command::Backup(args) => commands::backup::run(store, args, out),
         Command::Snapshots(args) => commands::snapshots::run(&store.access()?, args, out),
         Command::Restore(args) => commands::restore::run(&store.access()?, args, out),
         Command::Check(args) => commands::check::run(&store.access()?, args, out),

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use reelvault::Error;
-use reelvault::backup::{Backup, Done, How};
+use reelvault::backup::{Backup, Done, How, Repository};
 use serde::Serialize;
 
-use crate::access::{Access, RepositoryArgs};
+use crate::access::{Access, RepositoryArgs, StoreArgs};
 use crate::exit::{Exit, Failure, Run, Told, tell};
 use crate::human::{self, bytes, count};
 use crate::interrupt;
@@ -50,7 +50,7 @@ pub(crate) struct Args {
     /// With --follow: how often to look
     #[arg(long, value_name = "SPAN", value_parser = parse_span, default_value = "2s", requires = "follow")]
     interval: u64,
-    /// Write figures for a monitor to this file, in Prometheus' text format
+    /// Write figures for a monitor to this file, in Prometheus' text format; not with --dry-run
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
 }
@@ -99,34 +99,56 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
-    let repository = access.repository(&args.repository.repo, !args.dry_run)?;
-    let mut backup = Backup::new(&repository, &access.dir)?;
-    let how = How { dry_run: args.dry_run, bytes_per_second: args.limit };
-    let _guard = interrupt::Guard::new();
+pub(crate) fn run(store: &StoreArgs, args: &Args, out: &mut Out) -> Run {
     if args.follow {
-        return follow(&mut backup, &how, args, out);
+        let outcome = follow(store, args, out);
+        if let Err(Failure::Told(_)) = outcome {
+            figures(args, None);
+        }
+        return outcome;
     }
-    let bar = progress::bytes(0);
-    let begun = Instant::now();
-    let outcome = backup.run(&how, &|at| {
-        bar.set_length(at.bytes_total);
-        bar.set_position(at.bytes);
-        !interrupt::is_set()
-    });
-    bar.finish_and_clear();
-    let took = begun.elapsed();
-    if let Some(file) = &args.metrics_file {
-        write_metrics(file, outcome.as_ref().ok(), took)?;
-    }
-    let done = outcome?;
+    let outcome = once(store, args);
+    let noted = figures(args, outcome.as_ref().ok().map(|(done, took)| (done, *took)));
+    let (done, took) = outcome?;
     if out.is_json() {
         out.document(&body(&done, args.dry_run, took))?;
     } else {
         print(&done, took, out)?;
     }
     out.flush()?;
-    conclude(&done)
+    match conclude(&done) {
+        Exit::Done => Ok(noted),
+        damaged => Ok(damaged),
+    }
+}
+
+/// The store, which must be there, and the repository.
+fn open(store: &StoreArgs, args: &Args) -> Run<(Access, Repository)> {
+    let access = store.access()?;
+    access.must_exist()?;
+    let repository = access.repository(&args.repository.repo, !args.dry_run)?;
+    Ok((access, repository))
+}
+
+impl Args {
+    fn how(&self) -> How {
+        How { dry_run: self.dry_run, bytes_per_second: self.limit }
+    }
+}
+
+fn once(store: &StoreArgs, args: &Args) -> Run<(Done, Duration)> {
+    let (access, repository) = open(store, args)?;
+    let mut backup = Backup::new(&repository, &access.dir)?;
+    let _guard = interrupt::Guard::new();
+    let bar = progress::bytes(0);
+    let begun = Instant::now();
+    let outcome = backup.run(&args.how(), &|at| {
+        bar.set_length(at.bytes_total);
+        bar.set_position(at.bytes);
+        !interrupt::is_set()
+    });
+    bar.finish_and_clear();
+    Ok((outcome?, begun.elapsed()))
 }
 
 fn print(done: &Done, took: Duration, out: &mut Out) -> Run<()> {
@@ -154,8 +176,8 @@ fn print(done: &Done, took: Duration, out: &mut Out) -> Run<()> {
     out.pairs(pairs)
 }
 
-fn conclude(done: &Done) -> Run {
-    let Some(first) = done.damage.first() else { return Ok(Exit::Done) };
+fn conclude(done: &Done) -> Exit {
+    let Some(first) = done.damage.first() else { return Exit::Done };
     let places = human::of(done.damage.len() as u64, "damaged place was", "damaged places were");
     output::complain(&Told {
         exit: Exit::Corrupt,
@@ -164,28 +186,30 @@ fn conclude(done: &Done) -> Run {
                restore it from an earlier snapshot."
             .to_owned(),
     });
-    Ok(Exit::Corrupt)
+    Exit::Corrupt
 }
 
 /// Steps, one after the other, until interrupted. What fails in passing is told and tried again.
-fn follow(backup: &mut Backup<'_>, how: &How, args: &Args, out: &mut Out) -> Run {
+fn follow(store: &StoreArgs, args: &Args, out: &mut Out) -> Run {
+    let (access, repository) = open(store, args)?;
+    let mut backup = Backup::new(&repository, &access.dir)?;
+    let _guard = interrupt::Guard::new();
     let interval = Duration::from_millis(args.interval);
     let mut last_good = Instant::now();
     output::note("following; Ctrl-C to stop");
     while !interrupt::is_set() {
         let begun = Instant::now();
-        match backup.follow(how, &|_| !interrupt::is_set()) {
+        match backup.follow(&args.how(), &|_| !interrupt::is_set()) {
             Ok(done) => {
                 last_good = begun;
-                if let Some(file) = &args.metrics_file {
-                    write_metrics(file, Some(&done), begun.elapsed())?;
-                }
+                figures(args, Some((&done, begun.elapsed())));
                 step(&done, begun.elapsed(), out)?;
             }
             Err(Error::Interrupted) => break,
             Err(e @ (Error::Io { .. } | Error::DiskFull { .. } | Error::Corrupt(_))) => {
                 let behind = last_good.elapsed().as_secs_f64();
                 output::note(&format!("{:.1} s behind: {}", behind, tell(&e).what));
+                figures(args, None);
                 pause(interval * PATIENCE);
                 continue;
             }
@@ -219,9 +243,24 @@ fn step(done: &Done, took: Duration, out: &mut Out) -> Run<()> {
     out.flush()
 }
 
+/// Writes the figures to the file that is named for them. That it cannot be written is told at once, and hides nothing of what
+/// became of the backup; also returns how to end if the backup is sound.
+fn figures(args: &Args, done: Option<(&Done, Duration)>) -> Exit {
+    // What is only tried is no backup, late or in time.
+    let file = args.metrics_file.as_deref().filter(|_| !args.dry_run);
+    match file.map_or(Ok(()), |file| write_metrics(file, done)) {
+        Ok(()) => Exit::Done,
+        Err(Failure::Told(told)) => {
+            output::complain(&told);
+            told.exit
+        }
+        Err(_) => Exit::Failed,
+    }
+}
+
 /// Writes the figures beside and puts them in place at once: a monitor must not read half of them. A failed backup leaves the time of the
 /// last good one as it was.
-fn write_metrics(file: &Path, done: Option<&Done>, took: Duration) -> Run<()> {
+fn write_metrics(file: &Path, done: Option<(&Done, Duration)>) -> Run<()> {
     let failed =
         |e: std::io::Error| Failure::io(format_args!("writing {}", file.display()).to_string(), &e);
     let before = std::fs::read_to_string(file).unwrap_or_default();
@@ -235,7 +274,7 @@ fn write_metrics(file: &Path, done: Option<&Done>, took: Duration) -> Run<()> {
         format!("# TYPE {LAST_GOOD} gauge"),
     ];
     lines.extend(if done.is_some() { Some(good) } else { last });
-    if let Some(done) = done {
+    if let Some((done, took)) = done {
         let figures = [
             ("duration_seconds", "How long it took.", took.as_secs_f64()),
             ("store_bytes", "Bytes that it holds.", done.bytes as f64),

@@ -207,3 +207,75 @@ fn a_continuous_backup_ships_what_comes_and_ends_in_order() {
     place.ok(&["restore", &dir, "--repo", &repo, "--site", "shop", "--session", "later"]);
     assert_eq!(content(&place, &dir).len(), 1);
 }
+
+#[test]
+fn a_backup_that_fails_early_is_in_the_figures_too() {
+    let (place, repo) = recorded(1);
+    let metrics = place.path("backup.prom").to_str().unwrap().to_owned();
+    let figures = || std::fs::read_to_string(&metrics).unwrap();
+    let to = |repo: &str, more: &[&str]| {
+        place.run(&[&["backup", "--repo", repo, "--metrics-file", &metrics], more].concat())
+    };
+    assert_eq!(to(&repo, &["--dry-run"]).code, 10, "there is no repository yet");
+    assert!(!place.path("backup.prom").exists(), "only tried");
+    assert_eq!(to(&repo, &[]).code, 0);
+    let good = figures();
+    let last = good.lines().find(|l| l.starts_with("reelvault_backup_last_success")).unwrap();
+    let store = place.path("store").to_str().unwrap().to_owned();
+    let (elsewhere, no_phrase) = (format!("{store}-2"), format!("{store}/phrase"));
+    let file = format!("{store}/manifest/x");
+    let early: [(&str, &[&str], i32); 5] = [
+        ("ftp://example/x", &[], 2),
+        ("ftp://example/x", &["--follow"], 2),
+        (&file, &[], 1),
+        (&repo, &["--store", &elsewhere], 10),
+        (&repo, &["--passphrase-file", &no_phrase], 1),
+    ];
+    for (repo, more, code) in early {
+        std::fs::write(&metrics, &good).unwrap();
+        let ran = to(repo, more);
+        assert_eq!(ran.code, code, "{repo} {more:?}: {ran:?}");
+        let figures = figures();
+        assert!(figures.contains("reelvault_backup_success 0\n"), "{repo} {more:?}: {figures}");
+        assert!(figures.contains(last), "{figures}");
+    }
+}
+
+#[test]
+fn figures_that_cannot_be_written_hide_nothing_of_the_backup() {
+    let (place, repo) = recorded(1);
+    let nowhere = place.path("none/backup.prom").to_str().unwrap().to_owned();
+    let made = place.run(&["backup", "--repo", &repo, "--metrics-file", &nowhere, "--json"]);
+    assert_eq!((made.code, json(&made.out)["snapshot"].as_u64()), (1, Some(1)), "{made:?}");
+    assert!(made.err.contains("none/backup.prom"), "{made:?}");
+    let failed = place.run(&["backup", "--repo", "ftp://example/x", "--metrics-file", &nowhere]);
+    assert_eq!(failed.code, 2, "{failed:?}");
+    assert!(failed.err.contains("ftp") && failed.err.contains("none/backup.prom"), "{failed:?}");
+}
+
+#[test]
+fn a_failed_step_of_a_continuous_backup_is_in_the_figures() {
+    let (place, repo) = recorded(1);
+    let metrics = place.path("backup.prom");
+    let file = metrics.to_str().unwrap();
+    let follow = ["backup", "--repo", &repo, "--follow", "--interval", "100ms", "--metrics-file"];
+    let mut command = place.command(&[&follow[..], &[file]].concat());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let wait_for = |figure: &str| {
+        let begun = Instant::now();
+        while !std::fs::read_to_string(&metrics).is_ok_and(|text| text.contains(figure)) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "no {figure}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    wait_for("reelvault_backup_success 1\n");
+    // A file in the repository's place: nothing can be written to it.
+    let aside = place.path("aside");
+    std::fs::rename(place.path("backups"), &aside).unwrap();
+    std::fs::write(place.path("backups"), "").unwrap();
+    let recording = place.file("later.ndjson", recording(7));
+    place.ok(&["import", "--site", "shop", &recording]);
+    wait_for("reelvault_backup_success 0\n");
+    let _ = child.kill();
+    child.wait().unwrap();
+}
