@@ -211,7 +211,7 @@ impl Access {
 
     /// Opens the store for reading; another process may write to it meanwhile.
     pub(crate) fn read(&self) -> Run<Store> {
-        Ok(Store::open_read_only(self.options(&self.provider()?)?)?)
+        Ok(Store::open_read_only(self.options(&self.provider_of_store()?)?)?)
     }
 
     /// Opens a store in another directory for reading, with the same keys.
@@ -221,12 +221,12 @@ impl Access {
 
     /// Opens the store for writing.
     pub(crate) fn write(&self) -> Run<Store> {
-        Ok(Store::open(self.options(&self.provider()?)?)?)
+        Ok(Store::open(self.options(&self.provider_of_store()?)?)?)
     }
 
     /// Opens the store for writing, without its own work in the background.
     pub(crate) fn write_quietly(&self) -> Run<Store> {
-        Ok(Store::open(self.options(&self.provider()?)?.background(false))?)
+        Ok(Store::open(self.quiet_options()?)?)
     }
 
     /// Opens the repository at a place, for the backups of the store; the store itself need not be there.
@@ -241,7 +241,7 @@ impl Access {
 
     /// Options of the store without work in the background, for whoever opens it more than once.
     pub(crate) fn quiet_options(&self) -> Run<Options> {
-        Ok(self.options(&self.provider()?)?.background(false))
+        Ok(self.options(&self.provider_of_store()?)?.background(false))
     }
 
     /// Makes the store, and a key file unless there is one.
@@ -280,15 +280,13 @@ impl Access {
         let env = Env::real();
         Ok(match &self.secret {
             Secret::Passphrase(text) => Arc::new(Passphrase::new(&env, text.to_vec())?),
-            Secret::KeyFile(path) => match KeyFile::open(&env, path) {
-                Ok(key) => Arc::new(key),
-                // Without a store, its key is the lesser question.
-                Err(_) if !self.dir.join("manifest").exists() => {
-                    return Err(Error::NoStore(self.dir.clone()).into());
-                }
-                Err(e) => return Err(e.into()),
-            },
+            Secret::KeyFile(path) => Arc::new(KeyFile::open(&env, path)?),
         })
+    }
+
+    /// What opens a store that must be there: without one, its key is the lesser question.
+    fn provider_of_store(&self) -> Run<Arc<dyn KeyProvider>> {
+        self.provider().or_else(|e| self.must_exist().and(Err(e)))
     }
 
     fn options(&self, provider: &Arc<dyn KeyProvider>) -> Run<Options> {

@@ -148,6 +148,10 @@ fn a_key_that_others_may_read_is_refused() {
     let ran = place.run(&["stats"]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("0600"), "{}", ran.err);
+    let other = text(&place.path("other"));
+    let ran = place.run(&["--store", &other, "--key-file", &text(&key), "init"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("0600"), "{}", ran.err);
 }
 
 #[test]

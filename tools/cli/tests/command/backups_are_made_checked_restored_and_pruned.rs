@@ -209,6 +209,34 @@ fn a_continuous_backup_ships_what_comes_and_ends_in_order() {
 }
 
 #[test]
+fn a_restore_without_the_store_needs_its_key_and_says_so() {
+    let (place, repo) = recorded(1);
+    place.ok(&["backup", "--repo", &repo]);
+    std::fs::remove_dir_all(place.path("store")).unwrap();
+    let dir = place.path("restored").to_str().unwrap().to_owned();
+    let (key, aside) = (place.path("store.keys/key"), place.path("key"));
+    std::fs::rename(&key, &aside).unwrap();
+    for args in [&["restore", &dir][..], &["snapshots"], &["check"]] {
+        let ran = place.run(&[args, &["--repo", &repo]].concat());
+        assert_eq!(ran.code, 12, "{args:?}: {ran:?}");
+        assert!(ran.err.contains("store.keys/key") && ran.err.contains("--key-file"), "{ran:?}");
+    }
+    let shared = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&aside, shared).unwrap();
+    let key_file = aside.to_str().unwrap();
+    let ran = place.run(&["restore", &dir, "--repo", &repo, "--key-file", key_file]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("0600"), "{ran:?}");
+    let ran = place.run(&["backup", "--repo", &repo]);
+    assert_eq!(ran.code, 10, "a backup needs the store: {ran:?}");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&aside, private).unwrap();
+    std::fs::rename(&aside, &key).unwrap();
+    place.ok(&["restore", &dir, "--repo", &repo]);
+    assert_eq!(content(&place, &dir).len(), 2);
+}
+
+#[test]
 fn a_backup_that_fails_early_is_in_the_figures_too() {
     let (place, repo) = recorded(1);
     let metrics = place.path("backup.prom").to_str().unwrap().to_owned();
