@@ -214,6 +214,18 @@ impl Access {
         Ok(Store::open_read_only(self.options(&self.provider_of_store()?)?)?)
     }
 
+    /// Opens the store for reading, around what is damaged if it must be; also returns the damage that stood in the way.
+    pub(crate) fn read_around(&self) -> Run<(Store, Option<Error>)> {
+        let options = self.options(&self.provider_of_store()?)?;
+        // Not in salvage at once: that also passes over a journal that its writer is just archiving.
+        match Store::open_read_only(options.clone().recovery(Recovery::Strict)) {
+            Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
+                Ok((Store::open_read_only(options.recovery(Recovery::Salvage))?, Some(e)))
+            }
+            opened => Ok((opened?, None)),
+        }
+    }
+
     /// Opens a store in another directory for reading, with the same keys.
     pub(crate) fn read_at(&self, dir: &Path) -> Run<Store> {
         Ok(Store::open_read_only(self.options_at(dir, &self.provider()?)?)?)

@@ -200,8 +200,8 @@ fn exit_and_help(error: &Error) -> (Exit, &'static str) {
 fn corrupt_help(kind: Damage) -> &'static str {
     match kind {
         Damage::BeforeValidFrames => {
-            "Copy the store away before anything else. Then open it with --salvage, which reads \
-             around the damage, and see what is missing with: reelvault verify"
+            "Copy the store away before anything else, then see all the damage with: reelvault \
+             verify. Other commands read around it when they are given --salvage."
         }
         Damage::RolledBack => {
             "Files of an older copy were put over newer ones. Put all files of one copy back."

@@ -17,8 +17,8 @@ Examples:
   reelvault verify --json
 
 It reads everything, decrypts it, decompresses it and compares it with its
-index; the log of deletions too. It changes nothing, and the store can be in use meanwhile. When it finds
-damage it lists it and ends with 13.";
+index; the log of deletions too. It changes nothing, and the store can be in use
+meanwhile. When it finds damage it reads around it, lists it and ends with 13.";
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
@@ -67,7 +67,7 @@ impl<'a> From<&'a Error> for DamageBody<'a> {
 }
 
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
-    let store = access.read()?;
+    let (store, in_the_way) = access.read_around()?;
     let depth = if args.digests { Depth::Digests } else { Depth::Content };
     let bar = progress::bytes(0);
     bar.set_message("verifying");
@@ -77,6 +77,11 @@ pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
     });
     bar.finish_and_clear();
     let mut found = found?;
+    let listed = |e: &Error| found.damage.iter().any(|d| d.to_string() == e.to_string());
+    // A journal that could not be opened at all is not looked at once more.
+    if let Some(e) = in_the_way.filter(|e| !listed(e)) {
+        found.damage.insert(0, e);
+    }
     let logged = deletions::read(&store)?;
     found.damage.extend(logged.damage);
     let deletions = logged.certificates.len();
@@ -92,9 +97,10 @@ pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
     let told = crate::exit::Told {
         exit: Exit::Corrupt,
         what: format!("{} found", places(&found)),
-        help: "Everything else can still be read. Copy the store away before anything else, then \
-               restore the damaged files from a backup."
-            .to_owned(),
+        help:
+            "Everything else can still be read, around damaged journals with --salvage. Copy the \
+               store away before anything else, then restore the damaged files from a backup."
+                .to_owned(),
     };
     output::complain(&told);
     Ok(Exit::Corrupt)

@@ -1,8 +1,9 @@
 //! Closed pipes, interrupts, kills, full disks, damage; and help, man pages and completions.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -262,8 +263,8 @@ fn json_is_valid_for_every_command_that_prints() {
     assert!(File::open(export.join("index.json")).is_ok());
 }
 
-#[test]
-fn a_damaged_journal_is_13_and_salvage_reads_around_it() {
+/// A site with one session of forty chunks in one journal, of which a byte is changed.
+fn with_damaged_journal(at: impl FnOnce(usize) -> usize) -> Place {
     let place = Place::with_site();
     let file = place.file("up.ndjson", chunks(&format!("{SECRET}-1"), hour_ago(), 40));
     place.ok(&["import", "--site", "shop", "--no-archive", &file]);
@@ -271,13 +272,59 @@ fn a_damaged_journal_is_13_and_salvage_reads_around_it() {
     let journals: Vec<_> = journals.map(|e| e.unwrap().path()).collect();
     assert_eq!(journals.len(), 1);
     let mut bytes = fs::read(&journals[0]).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
+    let at = at(bytes.len());
+    bytes[at] ^= 1;
     fs::write(&journals[0], bytes).unwrap();
+    place
+}
+
+#[test]
+fn a_damaged_journal_is_13_and_salvage_reads_around_it() {
+    let place = with_damaged_journal(|len| len / 2);
     let strict = place.run(&["stats"]);
     assert_eq!(strict.code, 13, "{strict:?}");
     assert!(strict.err.contains("--salvage"), "{}", strict.err);
     assert!(place.ok(&["stats", "--salvage"]).contains("read around"));
     let (_, shown) = place.json(&["show", "shop", SECRET, "--salvage"]);
     assert_eq!(shown["session"]["chunks"], 39, "{shown}");
+}
+
+/// All files of the store, with what they hold.
+fn store_files(place: &Place) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut dirs = vec![place.path("store"), place.path("store.keys")];
+    let mut files = BTreeMap::new();
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => dirs.push(path),
+                false => drop(files.insert(path.clone(), fs::read(path).unwrap())),
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn verify_lists_damaged_journals_and_changes_nothing() {
+    // In a frame, which can be read around; and in the head, without which nothing of it can be read.
+    for (at, whole) in [(usize::MAX, 39), (20, 0)] {
+        let place = with_damaged_journal(|len| at.min(len / 2));
+        let before = store_files(&place);
+        for args in [&["verify"][..], &["verify", "--digests"], &["verify", "--salvage"]] {
+            let (code, found) = place.json(args);
+            assert_eq!((code, &found["sound"]), (13, &json!(false)), "{args:?}: {found}");
+            assert_eq!(found["damage"].as_array().unwrap().len(), 1, "{args:?}: {found}");
+            assert!(
+                found["damage"][0]["file"].as_str().unwrap().starts_with("journal/"),
+                "{found}"
+            );
+            if !args.contains(&"--digests") {
+                assert_eq!(found["chunks"], whole, "{found}");
+            }
+        }
+        let ran = place.run(&["verify"]);
+        assert!(ran.out.contains("DAMAGED") && ran.err.contains("1 damaged place"), "{ran:?}");
+        assert_eq!(store_files(&place), before);
+    }
 }
