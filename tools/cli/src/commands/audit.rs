@@ -31,8 +31,8 @@ pub(crate) struct Args {
     /// The service's configuration, which says where its state is
     #[arg(long, value_name = "FILE", env = "REELVAULT_SERVE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
-    /// The service's folder of state
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    /// The service's folder of state; stands above the configuration
+    #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
 }
 

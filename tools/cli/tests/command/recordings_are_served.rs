@@ -144,6 +144,29 @@ fn an_audit_log_without_records_is_whole_and_a_damaged_one_is_not() {
     assert_eq!(place.run(&["audit", "shop"]).code, 2);
 }
 
+#[test]
+fn the_state_of_the_command_line_stands_above_an_exported_configuration() {
+    let place = place();
+    place.ok(&["serve", "init", "--config", &config(&place)]);
+    let state = common::text(&place.path("serve/state"));
+    let mut command = place.command(&["audit", "shop", "--state", &state]);
+    command.env("REELVAULT_SERVE_CONFIG", place.path("nowhere.toml"));
+    let ran = finish(command);
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
+fn what_is_exported_for_the_service_is_in_the_way_of_no_other_command() {
+    let place = Place::empty();
+    for args in [&["serve", "init"][..], &["serve", "link", "admin"]] {
+        let mut command = place.command(args);
+        command.env("REELVAULT_SERVE_CONFIG", place.path("serve/serve.toml"));
+        command.env("REELVAULT_SERVE_REPO", place.path("backups"));
+        let ran = finish(command);
+        assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
+    }
+}
+
 /// The store, opened beside the command.
 struct KeyFileOf<'a>(&'a Place);
 
