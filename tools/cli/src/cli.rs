@@ -15,7 +15,7 @@ Exit codes:
     1  failed
     2  wrong usage
     3  done in part: some input was refused, or the clock is doubted
-   10  there is no store
+   10  there is no store, repository or snapshot
    11  another process writes to the store
    12  the key or the keyring is wrong or missing
    13  damage was found

@@ -142,8 +142,8 @@ fn exit_and_help(error: &Error) -> (Exit, &'static str) {
         Error::Locked { .. } => (
             Exit::Locked,
             "Only one process writes to a store. Wait for it to end, or stop it. Commands that \
-             only read work meanwhile: sessions, show, replay, export, stats, verify, holds, \
-             deletions, keys status.",
+             only read work meanwhile: sessions, show, replay, export, stats, verify, site list, \
+             site show, holds, deletions, keys status, keys check, backup, serve, audit.",
         ),
         Error::UnknownSite(_) => (
             Exit::Failed,

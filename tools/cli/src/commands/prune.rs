@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Keep the newest of each of so many months
     #[arg(long, value_name = "N", default_value_t = 0)]
     keep_monthly: usize,
-    /// Keep all that are younger than this before the newest
+    /// Keep all that were taken within this span before the newest
     #[arg(long, value_name = "SPAN", value_parser = parse_span, default_value = "0s")]
     keep_within: u64,
     /// How long what is not needed is left in place; at least a day
