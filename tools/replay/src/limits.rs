@@ -1,5 +1,5 @@
 //! The limits of what the service takes from the network, each with its reason. Those that an operator may want to set
-//! otherwise are in [`crate::config::Limits`], whose defaults stand here.
+//! otherwise are in [`crate::config::Limits`], and their defaults in `config/settings.rs`.
 
 use std::time::Duration;
 

@@ -105,3 +105,49 @@ fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), InitError> {
     })?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| io("writing", path, e))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn every_setting_stands_in_the_file_that_is_made() {
+        let fields = include_str!("settings.rs").lines().filter_map(|l| l.strip_prefix("    pub "));
+        let names: Vec<&str> = fields.filter_map(|l| Some(l.split_once(": ")?.0)).collect();
+        assert!(names.len() > 60, "{names:?}");
+        for name in names {
+            let ways = [format!("{name} = "), format!("[{name}]")];
+            assert!(ways.iter().any(|way| TEMPLATE.contains(way)), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_commented_out_is_right_and_names_the_defaults() {
+        let is_setting = |line: &str| {
+            let word = line.split_once(" = ").map_or("", |(name, _)| name);
+            let named =
+                !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            named || line.starts_with(['[', ']']) || line.starts_with("  {")
+        };
+        let line =
+            |line: &'static str| line.strip_prefix("# ").filter(|l| is_setting(l)).unwrap_or(line);
+        let text: Vec<&str> = TEMPLATE.lines().map(line).collect();
+        let text = text.join("\n").replace("@LISTEN@", "127.0.0.1:1").replace("@HOSTS@", "");
+        let all = Config::parse(&text, "serve.toml", |_| None).unwrap();
+        assert_eq!((all.jwt.len(), all.oidc.len(), all.sites.len()), (1, 1, 1));
+        assert!(all.jwt[0].ca_file.is_some() && all.oidc[0].ca_file.is_some());
+        let few = "state = 's'\n[tls]\ncertificate = 'c'\nkey = 'k'\n\
+                   [[jwt]]\nissuer = 'i'\naudience = 'a'\nsites = []\njwks_file = 'j'\n\
+                   [[oidc]]\nid = 'x'\nname = 'X'\nissuer = 'https://x.example'\nclient_id = 'c'\n";
+        let few = Config::parse(few, "serve.toml", |_| None).unwrap();
+        let numbers = |c: &Config| {
+            let tables =
+                [format!("{:?}", c.limits), format!("{:?}", c.scrub), format!("{:?}", c.status)];
+            let plain = [c.refresh_seconds, c.session_hours, c.stop_seconds, c.tls.reload_seconds];
+            let claims = [&c.jwt[0].site_claim, &c.jwt[0].roles_claim, &c.oidc[0].scopes];
+            (tables, plain, claims.map(String::clone))
+        };
+        assert_eq!(numbers(&all), numbers(&few));
+    }
+}
