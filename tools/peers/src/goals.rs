@@ -91,7 +91,7 @@ const GOALS: [Goal; 20] = [
         ratio: Ratio::AtMost(0.1),
     },
     Goal {
-        what: "list 100 sessions",
+        what: "list a page of up to 100 sessions",
         text: "no slower than the best peer",
         work: "read",
         figure: "list p50 µs",

@@ -8,6 +8,7 @@ mod engine;
 mod goals;
 mod measure;
 mod plot;
+mod provenance;
 mod report;
 mod run;
 mod seal;

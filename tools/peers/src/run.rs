@@ -8,9 +8,9 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Peer, Track};
-use crate::measure::Figures;
+use crate::measure::{self, Figures};
 use crate::task::Task;
-use crate::{PeerError, Result, report, syncs};
+use crate::{PeerError, Result, provenance, report, syncs};
 
 /// What is measured, and where.
 #[derive(Args)]
@@ -108,6 +108,9 @@ pub(crate) struct Measured {
 }
 
 const MIB: u64 = 1 << 20;
+/// A store that has grown is read by so many processes: one as a whole is fast or slow by half, as its machine gives it a processor, and filling takes
+/// too long for as many rounds.
+const READS: usize = 5;
 
 struct Running<'a> {
     how: &'a How,
@@ -123,9 +126,9 @@ pub(crate) fn run(how: &How) -> Result<()> {
     let rounds = if how.quick { how.rounds.min(2) } else { how.rounds };
     let mut results = Results {
         machine: reelvault_bench::machine::describe(),
-        commit: commit(),
+        commit: provenance::commit(),
         date: report::today(),
-        versions: versions(),
+        versions: provenance::versions(),
         seed: how.seed,
         rounds: 0,
         quick: how.quick,
@@ -347,10 +350,27 @@ impl Running<'_> {
     ) -> Result<()> {
         for peer in peers {
             self.work((track, *peer, Task::Fill, round), &format!("fill, {name}"), amount)?;
-            self.work((track, *peer, Task::Read, round), &format!("read, {name}"), amount)?;
+            let before = self.measured.len();
+            for _ in 0..READS {
+                self.work((track, *peer, Task::Read, round), &format!("read, {name}"), amount)?;
+            }
+            self.keep_middle(before);
             self.clear(*peer)?;
         }
         Ok(())
+    }
+
+    /// Of the same work, done several times, the medians.
+    fn keep_middle(&mut self, from: usize) {
+        let mut same = self.measured.split_off(from);
+        let Some(mut middle) = same.pop() else { return };
+        for (name, figure) in &mut middle.figures {
+            let others = same.iter().filter_map(|m| m.figures.get(name)).copied();
+            let mut all: Vec<f64> = others.chain([*figure]).collect();
+            all.sort_by(f64::total_cmp);
+            *figure = measure::median(&all).unwrap_or(f64::NAN);
+        }
+        self.measured.push(middle);
     }
 
     fn place(&self, peer: Peer) -> PathBuf {
@@ -454,45 +474,4 @@ fn runs_in(peer: Peer, track: Track) -> bool {
 /// As it is written on the command line.
 fn value(it: &impl ValueEnum) -> String {
     it.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-}
-
-fn commit() -> String {
-    let git = |args: &[&str]| {
-        let output = Command::new("git").args(args).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    // The last one that changed what is measured.
-    let measured = [
-        "--",
-        "Cargo.toml",
-        "src",
-        "tools/bench/src",
-        "tools/peers/Cargo.lock",
-        "tools/peers/Cargo.toml",
-        "tools/peers/src",
-    ];
-    let of = |command: &[&str]| git(&[command, &measured].concat());
-    let Some(commit) = of(&["log", "-1", "--format=%h"]) else { return "unknown".to_owned() };
-    match of(&["status", "--porcelain"]).as_deref() {
-        Some("") => commit,
-        _ => format!("{commit} and changes"),
-    }
-}
-
-/// The peers' versions, as they are locked.
-fn versions() -> BTreeMap<String, String> {
-    let lock = include_str!("../Cargo.lock");
-    let mut versions = BTreeMap::new();
-    let names = ["fjall", "redb", "rocksdb", "rusqlite", "surrealkv"];
-    for (name, version) in lock.lines().zip(lock.lines().skip(1)) {
-        let name = name.strip_prefix("name = \"").and_then(|name| name.strip_suffix('"'));
-        let version =
-            version.strip_prefix("version = \"").and_then(|version| version.strip_suffix('"'));
-        if let (Some(name), Some(version)) = (name, version)
-            && names.contains(&name)
-        {
-            versions.insert(name.to_owned(), version.to_owned());
-        }
-    }
-    versions
 }
