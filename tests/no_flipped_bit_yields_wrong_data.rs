@@ -819,7 +819,7 @@ fn a_replay_that_meets_damage_after_its_first_block_ends() {
 fn salvage_reads_around_a_journal_that_cannot_be_opened() {
     // Its frames may be lost; those of the other journals, and all segments, are not.
     let original = &*ORIGINAL;
-    let mut refused = Vec::new();
+    let (mut refused, mut silent) = (Vec::new(), Vec::new());
     for file in original.files("/journal/") {
         for spoil in ["a bit of its file header", "a bit of its head", "cut in its head", "missing"]
         {
@@ -831,10 +831,18 @@ fn salvage_reads_around_a_journal_that_cannot_be_opened() {
                 _ => disk.remove_file(&file).unwrap(),
             }
             match original.open_read_only(&disk, Recovery::Salvage) {
-                Ok(store) => drop(original.look(&store, Tail::MayBeTorn)),
+                Ok(store) => {
+                    drop(original.look(&store, Tail::MayBeTorn));
+                    let found = store.verify(Depth::Digests, |_, _| ()).unwrap();
+                    let name = file.file_name().unwrap().to_str().unwrap();
+                    if !found.damage.iter().any(|e| e.to_string().contains(name)) {
+                        silent.push((spoil, found));
+                    }
+                }
                 Err(e) => refused.push((spoil, e.to_string())),
             }
         }
     }
+    assert!(silent.is_empty(), "{} not told, such as {:?}", silent.len(), silent[0]);
     assert!(refused.is_empty(), "{} not opened, such as {:?}", refused.len(), refused[0]);
 }

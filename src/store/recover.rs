@@ -54,7 +54,7 @@ impl Inner {
             let mut loaded = Loaded::default();
             for entry in journals.iter().filter(|j| j.shard == shard.index) {
                 let salvage = self.options.recovery == Recovery::Salvage;
-                let (journal, scanned) = match self.load_journal(entry, manifest, &mut loaded) {
+                let (journal, scanned) = match self.load_sound(entry, manifest, &mut loaded) {
                     Err(Error::Corrupt(_) | Error::Unsupported { .. }) if salvage => {
                         loaded.unreadable.push(entry.id);
                         continue;
@@ -62,14 +62,6 @@ impl Inner {
                     outcome => outcome?,
                 };
                 if scanned.frames == 0 {
-                    // It will be removed, so it must not only look empty.
-                    if !self.read_only && !scanned.ended && !was_never_used(&journal)? {
-                        let damage = Error::corrupt(&journal.name, FRAMES_FROM.into(), Damage::Rot);
-                        if !salvage {
-                            return Err(damage);
-                        }
-                        loaded.unreadable.push(entry.id);
-                    }
                     continue;
                 }
                 if self.read_only {
@@ -98,10 +90,30 @@ impl Inner {
             let mut state = shard.state.lock();
             state.table = loaded.table;
             state.full = loaded.full;
+            state.unreadable = loaded.unreadable;
             state.epoch += 1;
             salvaged_bytes += loaded.salvaged_bytes;
         }
         self.counters.salvaged_bytes.store(salvaged_bytes, Relaxed);
+    }
+
+    /// Reads one journal.
+    ///
+    /// # Errors
+    /// Damage, around which [`Recovery::Salvage`] does not read: of its head, or of all that it holds.
+    pub(super) fn load_sound(
+        &self,
+        entry: &JournalEntry,
+        manifest: &Manifest,
+        loaded: &mut Loaded,
+    ) -> Result<(Arc<Journal>, Scanned)> {
+        let (journal, scanned) = self.load_journal(entry, manifest, loaded)?;
+        // Without frames it will be removed, so it must not only look empty.
+        let is_empty = scanned.frames == 0 && !scanned.ended;
+        if is_empty && !self.read_only && !was_never_used(&journal)? {
+            return Err(Error::corrupt(&journal.name, FRAMES_FROM.into(), Damage::Rot));
+        }
+        Ok((journal, scanned))
     }
 
     fn load_journal(

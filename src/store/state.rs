@@ -94,6 +94,8 @@ pub(super) struct ShardState {
     pub(super) recycled: Vec<PathBuf>,
     /// Journals that the archiver could not read; they stay, and their sessions are read from them.
     pub(super) stuck: HashSet<FileId>,
+    /// Journals that salvage could not even open; they stay.
+    pub(super) unreadable: Vec<FileId>,
 }
 
 impl HasLog for ShardState {
@@ -120,6 +122,7 @@ impl Shard {
             standby: None,
             recycled: Vec::new(),
             stuck: HashSet::new(),
+            unreadable: Vec::new(),
         };
         Self { index, state: Mutex::new(state), archiving: Mutex::new(()), room: Condvar::new() }
     }

@@ -11,7 +11,8 @@ use crate::journal::scan::{Recovery, scan};
 use crate::segment::writer::{SEGMENT_DIR, segment_name};
 
 use super::find::{ArchivedPart, Parts, visible};
-use super::state::SegmentInfo;
+use super::recover::Loaded;
+use super::state::{SegmentInfo, Shard};
 use super::{END_MARK_BYTES, Replay, Site, Store};
 
 /// How deep to look.
@@ -148,6 +149,7 @@ impl Store {
     }
 
     pub(super) fn verify_journals(&self, depth: Depth, found: &mut Verification) -> Result<()> {
+        self.verify_unreadable(found)?;
         for shard in &self.inner.shards {
             let (journals, sessions) = {
                 let state = shard.state.lock();
@@ -195,6 +197,22 @@ impl Store {
 }
 
 impl Store {
+    /// Lists the journals that salvage passed over whole.
+    fn verify_unreadable(&self, found: &mut Verification) -> Result<()> {
+        let passed = |shard: &Shard| shard.state.lock().unreadable.clone();
+        let passed: Vec<FileId> = self.inner.shards.iter().flat_map(passed).collect();
+        let manifest = self.inner.manifest.current();
+        for entry in manifest.journals.iter().filter(|j| passed.contains(&j.id)) {
+            found.journals += 1;
+            let read = self.inner.load_sound(entry, &manifest, &mut Loaded::default());
+            if read.is_err() && self.inner.read_only && self.is_retired(entry.id)? {
+                continue;
+            }
+            found.note(read.map(drop))?;
+        }
+        Ok(())
+    }
+
     /// Whether the writer of a store that is only read here has archived a journal meanwhile.
     fn is_retired(&self, id: FileId) -> Result<bool> {
         Ok(self.inner.manifest.refresh()?.journals.iter().all(|j| j.id != id))
