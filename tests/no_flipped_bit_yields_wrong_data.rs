@@ -832,7 +832,7 @@ fn salvage_reads_around_a_journal_that_cannot_be_opened() {
             }
             match original.open_read_only(&disk, Recovery::Salvage) {
                 Ok(store) => {
-                    drop(original.look(&store, Tail::MayBeTorn));
+                    let _ = original.look(&store, Tail::MayBeTorn);
                     let found = store.verify(Depth::Digests, |_, _| ()).unwrap();
                     let name = file.file_name().unwrap().to_str().unwrap();
                     if !found.damage.iter().any(|e| e.to_string().contains(name)) {

@@ -260,6 +260,9 @@ fn unwrap(file: &str, copy: &Copy, provider: &dyn KeyProvider) -> Result<Zeroizi
         return Err(Error::WrongKey(match kind {
             ProviderKind::KeyFile => "the keyring is wrapped by a key file",
             ProviderKind::Passphrase => "the keyring is wrapped by a passphrase",
+            ProviderKind::External => {
+                "the keyring is wrapped by a key provider of another program, such as a key service"
+            }
         }));
     }
     let (version, wrapped) = outer.wrapped(&copy.bytes);

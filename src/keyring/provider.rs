@@ -16,11 +16,13 @@ pub enum ProviderKind {
     KeyFile = 1,
     /// A passphrase: [`Passphrase`](crate::Passphrase).
     Passphrase = 2,
+    /// One that the embedding program brings: a key service, say, or a hardware module.
+    External = 3,
 }
 
 impl ProviderKind {
     pub(crate) fn from_number(n: u8) -> Option<Self> {
-        [Self::KeyFile, Self::Passphrase].into_iter().find(|kind| *kind as u8 == n)
+        [Self::KeyFile, Self::Passphrase, Self::External].into_iter().find(|kind| *kind as u8 == n)
     }
 }
 
@@ -89,7 +91,7 @@ pub enum Destruction {
 /// must not unwrap with other associated data, nor as another version; a provider whose seal does not
 /// already depend on the version adds it to the associated data, as four bytes little-endian.
 pub trait KeyProvider: Send + Sync {
-    /// Which kind this is.
+    /// Which kind this is: [`External`](ProviderKind::External) for one of your own.
     fn kind(&self) -> ProviderKind;
 
     /// Why versions of this key cannot be destroyed; nothing if they can.

@@ -146,6 +146,7 @@ fn status(access: &Access, out: &mut Out) -> Run {
     let provider = match status.provider {
         ProviderKind::KeyFile => "key file",
         ProviderKind::Passphrase => "passphrase",
+        ProviderKind::External => "external",
         _ => "other",
     };
     let dead = status.undestroyed.is_empty() && status.indestructible.is_none();
