@@ -78,7 +78,7 @@ pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
     bar.finish_and_clear();
     let mut found = found?;
     let listed = |e: &Error| found.damage.iter().any(|d| d.to_string() == e.to_string());
-    // A journal that could not be opened at all is not looked at once more.
+    // What stood in the way of opening the store is told even where digests alone do not show it.
     if let Some(e) = in_the_way.filter(|e| !listed(e)) {
         found.damage.insert(0, e);
     }
