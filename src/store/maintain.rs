@@ -31,7 +31,7 @@ const RECYCLED_MAX: usize = 2;
 /// Segments that a new session could be in keep the places of their sessions in memory for this many days.
 const PLACES_DAYS: u32 = 4;
 
-/// Longest pause after rounds that failed, in ticks: each new attempt writes and seals again.
+/// Longest pause after passes that failed, in ticks: each new attempt writes and seals again.
 const PAUSE_TICKS_MAX: u32 = 64;
 
 /// One call's work, which goes in rounds.
@@ -62,13 +62,9 @@ impl Pass {
         if !self.failed.contains(&step)
             && let Err(e) = work()
         {
-            self.fail(step, e);
+            self.failed.insert(step);
+            self.error.get_or_insert(e);
         }
-    }
-
-    fn fail(&mut self, step: Step, e: Error) {
-        self.failed.insert(step);
-        self.error.get_or_insert(e);
     }
 }
 

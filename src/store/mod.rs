@@ -323,19 +323,19 @@ impl Store {
         self.inner.sync_all()
     }
 
-    /// Archives everything: ends all journals and moves their chunks into segments.
+    /// Archives everything: ends all journals and moves their chunks into segments. What is appended meanwhile may be left.
     ///
     /// # Errors
-    /// Errors of the disk; what was not archived stays in its journals.
+    /// Errors of the disk, and [`Error::Closed`] if the store is closed meanwhile; what was not archived stays in its journals.
     pub fn archive(&self) -> Result<()> {
         self.inner.check_writable()?;
         self.inner.archive_all()
     }
 
-    /// One round of the work that the background thread does.
+    /// One pass of the work that the background thread does: it ends with what waits when it begins.
     ///
     /// # Errors
-    /// Errors of the disk; what was not done is done in a later round.
+    /// Errors of the disk; what was not done is done in a later pass.
     pub fn maintain(&self) -> Result<()> {
         self.inner.check_writable()?;
         self.inner.inner.maintain()
