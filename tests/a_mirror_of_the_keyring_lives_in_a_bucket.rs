@@ -86,6 +86,7 @@ fn with_the_machine_gone_the_bucket_and_the_key_open_the_backup() {
 }
 
 #[test]
+#[ignore = "slow: a sixth of a minute"]
 fn whoever_changes_the_keyring_dies_at_every_request() {
     let (world, bucket) = world(10);
     let before = copy_of(&world, &bucket);

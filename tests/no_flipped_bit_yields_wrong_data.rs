@@ -325,6 +325,7 @@ fn in_every_byte_of_the_manifest() {
 }
 
 #[test]
+#[ignore = "slow: a sixth of a minute"]
 fn in_every_byte_of_the_keyring() {
     let original = &*ORIGINAL;
     let mirrors = original.files("/keys/").into_iter().filter(|p| p.ends_with("keyring"));

@@ -65,6 +65,7 @@ fn no_path_leads_out_of_what_is_there() {
 }
 
 #[test]
+#[ignore = "slow: it waits for as long as the service does"]
 fn a_request_has_one_host_and_one_length() {
     let world = World::new();
     let service = world.serve();
