@@ -5,7 +5,9 @@
 
 mod common;
 
+use common::sim::{SITES, World};
 use common::{Folder, NOON, chunk, replayed, session, session_id, site_id, store_with_site};
+use reelvault::env::sim::{Fault, START_MS, When};
 use reelvault::{Damage, Durability, Error, Session, Store};
 
 /// An append asked for room for its content and 512 bytes, and joined with an envelope that may take twenty thousand. Near
@@ -172,4 +174,55 @@ fn a_session_id_may_be_used_again_and_each_recording_is_replayed() {
         }
         store.archive().unwrap();
     }
+}
+
+/// Whatever needed a new file made it before it saw that no manifest could name it: where it was not certain which one the disk held, each
+/// append that found no journal left one behind, and each round of maintenance its segments, until the disk was full. Segments whose
+/// manifest found no room stayed, too.
+#[test]
+fn files_that_cannot_be_named_are_not_left_behind() {
+    for fault in [Fault::Io, Fault::Full] {
+        let (mut points, mut unsure) = (0, 0);
+        while let Some(was_unsure) = fill_while_failing(points, fault) {
+            points += 1;
+            unsure += u64::from(was_unsure);
+        }
+        println!("{fault:?}: {points} points, at {unsure} of them the manifest was unsure");
+        assert!(points > 50 && unsure > 2);
+    }
+}
+
+/// Fills journals and archives them while the operation of this number fails, goes on after it, and looks at what is there. Whether the
+/// manifest became unsure; nothing if all was over before.
+fn fill_while_failing(n: u64, fault: Fault) -> Option<bool> {
+    let world = World::new(1);
+    let store = world.open(&world.disk, 2).unwrap();
+    let site = store.site(&site_id(SITES[0])).unwrap();
+    let append = |seq| {
+        site.append(&session("s-1"), &chunk("s-1", seq, START_MS + seq, 30_000))?;
+        store.maintain()
+    };
+    let at = world.disk.operations() + n;
+    world.disk.fail(When::Once(at), fault);
+    let unsure = (0..12).filter_map(|seq| append(seq).err()).any(|e| is_unsure(&e));
+    if world.disk.operations() <= at {
+        return None;
+    }
+    let files = world.disk.paths().len();
+    for seq in 12..24 {
+        let appended = append(seq);
+        assert!(!unsure || appended.as_ref().is_err_and(is_unsure), "{n}: {appended:?}");
+    }
+    if unsure {
+        assert_eq!(world.disk.paths().len(), files, "{n}: files that nothing names");
+    } else {
+        let paths = world.disk.paths().into_iter();
+        let segments = paths.filter(|path| path.extension().is_some_and(|e| e == "rvs")).count();
+        assert_eq!(segments, store.segments().len(), "{n}");
+    }
+    Some(unsure)
+}
+
+fn is_unsure(error: &Error) -> bool {
+    matches!(error, Error::ManifestUnsure)
 }

@@ -72,39 +72,16 @@ impl Journal {
         let path = new.root.join(&name);
         let page = head_page(new.id, &new.head, &new.cipher, &new.nonce);
         let doing = "making the journal";
-        let (file, filled) = match &new.recycled {
-            Some(old) => {
-                let file = disk.open(old, Mode::Write).map_err(|e| Error::io(doing, old, e))?;
-                // Zeros where the first frame goes: what stands behind them is not of this journal.
-                let first = [&page[..], &[0; SECTOR_BYTES]].concat();
-                let write = || -> io::Result<u32> {
-                    file.write_at(&first, 0)?;
-                    file.sync()?;
-                    disk.rename(old, &path)?;
-                    Ok(u32::try_from(file.len()?).unwrap_or(u32::MAX))
-                };
-                let filled = write().map_err(|e| Error::io(doing, &path, e))?;
-                (file, filled)
-            }
-            None => {
-                let file =
-                    disk.open(&path, Mode::Create).map_err(|e| Error::io(doing, &path, e))?;
-                let filled = new.fill_bytes.max(FRAMES_FROM);
-                let write = || -> io::Result<()> {
-                    file.write_at(&page, 0)?;
-                    write_zeros(&*file, FRAMES_FROM, filled)?;
-                    file.sync()
-                };
-                if let Err(e) = write() {
-                    // A disk may be full: what was begun is of no use to anyone.
-                    let _ = disk.remove(&path);
-                    return Err(Error::io(doing, &path, e));
-                }
-                (file, filled)
-            }
+        let made = match &new.recycled {
+            Some(old) => write_over(disk, old, &path, &page),
+            None => fill(disk, &path, &page, new.fill_bytes.max(FRAMES_FROM)),
         };
+        let (file, filled) = made.map_err(|e| Error::io(doing, &path, e))?;
         let dir = new.root.join(JOURNAL_DIR);
-        disk.sync_dir(&dir).map_err(|e| Error::io(doing, &dir, e))?;
+        disk.sync_dir(&dir).map_err(|e| {
+            let _ = disk.remove(&path);
+            Error::io(doing, &dir, e)
+        })?;
         Ok(Self {
             id: new.id,
             head: new.head,
@@ -273,6 +250,39 @@ impl Journal {
             Err(e) => Err(Error::io("reading the journal", &self.path, e)),
         }
     }
+}
+
+/// A new file, filled with zeros, and how far.
+fn fill(disk: &dyn Disk, path: &Path, head: &[u8], bytes: u32) -> io::Result<(Arc<dyn File>, u32)> {
+    let file = disk.open(path, Mode::Create)?;
+    let write = || -> io::Result<()> {
+        file.write_at(head, 0)?;
+        write_zeros(&*file, FRAMES_FROM, bytes)?;
+        file.sync()
+    };
+    // A disk may be full: what was begun is of no use to anyone.
+    write().inspect_err(|_| drop(disk.remove(path)))?;
+    Ok((file, bytes))
+}
+
+/// The file of another journal, under a new name, and how far it is filled.
+fn write_over(
+    disk: &dyn Disk,
+    old: &Path,
+    path: &Path,
+    head: &[u8],
+) -> io::Result<(Arc<dyn File>, u32)> {
+    let write = || -> io::Result<(Arc<dyn File>, u32)> {
+        let file = disk.open(old, Mode::Write)?;
+        // Zeros where the first frame goes: what stands behind them is not of this journal.
+        file.write_at(&[head, &[0; SECTOR_BYTES]].concat(), 0)?;
+        file.sync()?;
+        disk.rename(old, path)?;
+        let filled = u32::try_from(file.len()?).unwrap_or(u32::MAX);
+        Ok((file, filled))
+    };
+    // Nobody would take it a second time.
+    write().inspect_err(|_| [old, path].into_iter().for_each(|name| drop(disk.remove(name))))
 }
 
 fn write_zeros(file: &dyn File, from: u32, to: u32) -> io::Result<()> {

@@ -91,7 +91,7 @@ pub struct Statement {
 pub struct Receipt {
     /// The version.
     pub version: u32,
-    /// Whether it was destroyed, and a probe found that the old copy of the keyring does not open any more.
+    /// Whether the provider says that it is destroyed, and no older copy of the keyring that was at hand opens any more.
     pub destroyed: bool,
     /// What the provider says, or why it could not.
     pub text: String,
@@ -289,7 +289,7 @@ impl Certificate {
         Self { statement, digest, receipts }
     }
 
-    /// Whether every older copy of the keyring was proven dead.
+    /// Whether every older version is destroyed, as far as the provider and the copies at hand tell.
     #[must_use]
     pub fn is_final(&self) -> bool {
         !self.receipts.is_empty() && self.receipts.iter().all(|r| r.destroyed)

@@ -441,6 +441,7 @@ impl Inner {
         recycled: Option<PathBuf>,
         fill_bytes: u32,
     ) -> Result<Arc<Journal>> {
+        self.manifest.check_sure()?;
         let id = FileId(self.random_id()?);
         let mut nonce = Nonce::default();
         self.fill_random(&mut nonce)?;
@@ -464,10 +465,11 @@ impl Inner {
                 fill_bytes,
             },
         )?;
-        self.manifest.publish(|m| {
+        let named = self.manifest.publish(|m| {
             m.next_journal = m.next_journal.max(number + 1);
             m.journals.push(JournalEntry { id, shard: shard.index, number, cut: NO_CUT });
-        })?;
+        });
+        named.inspect_err(|_| self.manifest.disown([journal.path.clone()]))?;
         Ok(Arc::new(journal))
     }
 }

@@ -79,7 +79,7 @@ impl Inner {
         let _committing = self.committing.lock();
         // A statement that is not in the log yet is only in the keyring, where the next one takes its place.
         self.with_space(|| {
-            self.settle_log()?;
+            self.settle_log_alone()?;
             self.deletions.settle(&self.keyring.log_head(), &self.log_cipher())
         })?;
         let at_ms = self.env.clock.now_ms();
@@ -115,6 +115,16 @@ impl Inner {
 
     /// Brings the last statement from the keyring into the log, if a crash or a full disk has kept it out.
     pub(super) fn settle_log(&self) -> Result<()> {
+        if self.log_settled.load(Relaxed) {
+            return Ok(());
+        }
+        // A commit does so, too: twice in the log, it would break the chain for good.
+        let _committing = self.committing.lock();
+        self.settle_log_alone()
+    }
+
+    /// The same, for whoever holds `committing`.
+    fn settle_log_alone(&self) -> Result<()> {
         if self.log_settled.load(Relaxed) {
             return Ok(());
         }

@@ -13,7 +13,7 @@ use crate::ids::{FileId, HoldId, SessionId, day_of};
 use crate::keyring::{Hold, Kept, draw};
 use crate::limits::HOLD_REASON_BYTES_MAX;
 use crate::retention::record::{Certificate, Deed};
-use crate::segment::writer::{SEGMENT_DIR, SegmentClass, SegmentWriter, SessionBlocks};
+use crate::segment::writer::{SegmentClass, SegmentWriter, SessionBlocks};
 
 use super::find::{Looked, Parts, Started};
 use super::state::{Inner, SegmentInfo};
@@ -147,10 +147,12 @@ impl Site {
             key: Key::take(&mut draw(random)?),
             reason: reason.into(),
         };
+        let inner = &*self.inner;
+        inner.manifest.check_sure()?;
         let (entry, chunks) = self.write_copy(id, parts, &hold)?;
         hold.chunks = chunks;
-        let inner = &*self.inner;
-        inner.with_space(|| inner.manifest.publish(|m| m.segments.push(entry)))?;
+        let named = inner.with_space(|| inner.manifest.name_segments(&[entry], |_| ()));
+        named.inspect_err(|_| inner.manifest.disown_segments(&[entry]))?;
         inner.catalog.add(vec![SegmentInfo::new(entry, None)]);
         let hold = Arc::new(hold);
         let committed = inner.commit(|next| {
@@ -220,11 +222,7 @@ impl Site {
         writer.end_session(handle, blocks, keys.cipher())?;
         let of_hold = self.hold_keys(hold)?;
         writer.end_site(handle, &of_hold.index)?;
-        let entry = writer.finish(&of_hold.directory)?;
-        let folder = inner.dir.join(SEGMENT_DIR);
-        let synced = inner.env.disk.sync_dir(&folder);
-        synced.map_err(|e| Error::io("syncing the segments", folder, e))?;
-        Ok((entry, chunks))
+        Ok((writer.finish(&of_hold.directory)?, chunks))
     }
 }
 

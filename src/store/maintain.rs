@@ -11,12 +11,12 @@ use std::time::Duration;
 use crate::archive;
 use crate::error::{Error, Result};
 use crate::format::frame::FRAMES_FROM;
+use crate::format::manifest::SegmentEntry;
 use crate::ids::{FileId, day_of};
 use crate::journal::file::Journal;
 use crate::journal::log::wait;
 use crate::parallel;
 use crate::planted::{self, Bug};
-use crate::segment::writer::SEGMENT_DIR;
 use crate::sync::channel::{Receiver, RecvTimeoutError};
 use crate::zst;
 
@@ -245,6 +245,7 @@ impl Inner {
 
     /// Archives some of the journals of a shard that are due.
     fn archive_shard(&self, shard: &Shard, due: &HashSet<FileId>) -> Result<()> {
+        self.manifest.check_sure()?;
         let _archiving = shard.archiving.lock();
         let (batch, sessions) = {
             let state = shard.state.lock();
@@ -290,21 +291,17 @@ impl Inner {
         written: Vec<archive::Written>,
     ) -> Result<()> {
         let ids: HashSet<FileId> = batch.iter().map(|j| j.id).collect();
-        let folder = self.dir.join(SEGMENT_DIR);
-        let disk = &self.env.disk;
         if planted::is(Bug::JournalRecycledEarly) {
             batch.iter().for_each(|journal| self.retire(shard, journal));
-        }
-        if !planted::is(Bug::SegmentDirectoryUnsynced) {
-            disk.sync_dir(&folder).map_err(|e| Error::io("syncing the segments", &folder, e))?;
         }
         if planted::is(Bug::JournalsForgottenFirst) {
             self.manifest.publish(|m| m.journals.retain(|j| !ids.contains(&j.id)))?;
         }
-        self.manifest.publish(|m| {
+        let entries: Vec<SegmentEntry> = written.iter().map(|w| w.entry).collect();
+        let named = self.manifest.name_segments(&entries, |m| {
             m.journals.retain(|j| !ids.contains(&j.id));
-            m.segments.extend(written.iter().map(|w| w.entry));
-        })?;
+        });
+        named.inspect_err(|_| self.manifest.disown_segments(&entries))?;
         self.counters.archived.fetch_add(batch.len() as u64, Relaxed);
         self.counters.segments_written.fetch_add(written.len() as u64, Relaxed);
         let segments = written.into_iter().map(|w| SegmentInfo::new(w.entry, Some(w.places)));

@@ -10,11 +10,12 @@ use crate::error::{Damage, Error, Result};
 use crate::format::header::{
     Codec, FILE_HEADER_BYTES, FileKind, UNIT_HEADER_BYTES, Unit, UnitKind,
 };
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{Manifest, SegmentEntry};
 use crate::ids::FileId;
 use crate::limits::STATE_BYTES_MAX;
 use crate::planted::{self, Bug};
 use crate::retention::clock::Watch;
+use crate::segment::writer::{SEGMENT_DIR, segment_name};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 
@@ -97,13 +98,49 @@ impl ManifestFile {
         self.unsure.load(Ordering::Relaxed)
     }
 
+    /// Refuses to make files that could not be named: nothing is published any more.
+    pub(super) fn check_sure(&self) -> Result<()> {
+        if self.is_unsure() { Err(Error::ManifestUnsure) } else { Ok(()) }
+    }
+
+    /// Names segments that were written, with what else changes then, once their own names are durable.
+    pub(super) fn name_segments(
+        &self,
+        written: &[SegmentEntry],
+        change: impl FnOnce(&mut Manifest),
+    ) -> Result<()> {
+        if !planted::is(Bug::SegmentDirectoryUnsynced) {
+            let folder = self.dir.join(SEGMENT_DIR);
+            let synced = self.env.disk.sync_dir(&folder);
+            synced.map_err(|e| Error::io("syncing the segments", folder, e))?;
+        }
+        self.publish(|m| {
+            change(m);
+            m.segments.extend(written);
+        })
+    }
+
+    /// Removes segments that could not be named.
+    pub(super) fn disown_segments(&self, written: &[SegmentEntry]) {
+        self.disown(written.iter().map(|entry| self.dir.join(segment_name(entry.id))));
+    }
+
+    /// Removes files that could not be named: left behind, they would fill the disk at each attempt. Where it is not certain which
+    /// manifest the disk holds, it may name them, and they stay until the store is opened again.
+    pub(super) fn disown(&self, files: impl IntoIterator<Item = PathBuf>) {
+        if self.is_unsure() {
+            return;
+        }
+        for file in files {
+            let _ = self.env.disk.remove(&file);
+        }
+    }
+
     /// Changes the manifest and makes the change durable. On an error the change is not in effect. If it is not
     /// certain that the disk agrees, nothing more is published until the store is opened again.
     pub(super) fn publish<T>(&self, change: impl FnOnce(&mut Manifest) -> T) -> Result<T> {
         let mut current = self.current.lock();
-        if self.is_unsure() {
-            return Err(Error::ManifestUnsure);
-        }
+        self.check_sure()?;
         let mut next = current.clone();
         let outcome = change(&mut next);
         next.generation += 1;

@@ -151,8 +151,9 @@ impl Options {
         self
     }
 
-    /// Whether a thread of the store rotates and archives journals. Default on; without it, call
-    /// [`Store::maintain`](crate::Store::maintain).
+    /// Whether threads of the store do its work by themselves: syncing deferred appends, rotating and archiving journals, deleting
+    /// what has expired, giving back space. Default on; without it nothing of this is done, not even retention, until
+    /// [`Store::maintain`](crate::Store::maintain) is called.
     #[must_use]
     pub fn background(mut self, on: bool) -> Self {
         self.background = on;

@@ -12,7 +12,7 @@ use crate::format::segment::{Directory, SessionEntry};
 use crate::ids::SiteHandle;
 use crate::keyring::Site;
 use crate::segment::reader::SegmentKeys;
-use crate::segment::writer::{SEGMENT_DIR, segment_name};
+use crate::segment::writer::segment_name;
 
 use super::Store;
 use super::replay::READ_BYTES_MAX;
@@ -75,13 +75,17 @@ impl Inner {
         reclaimed.map(drop)
     }
 
-    fn reclaim(&self, segments: &[Arc<SegmentInfo>], share: f64) -> Result<Reclaimed> {
+    pub(super) fn reclaim(&self, segments: &[Arc<SegmentInfo>], share: f64) -> Result<Reclaimed> {
         let mut reclaimed = Reclaimed { looked_at: segments.len(), ..Reclaimed::default() };
         for segment in segments {
             // Retention drops segments, too: one after the other.
             let _expiring = self.expiring.lock();
             if self.closed.load(std::sync::atomic::Ordering::Relaxed) {
                 break;
+            }
+            // Who reclaimed before, or retention, may have taken it meanwhile; its file may still be open here.
+            if !self.names(segment) {
+                continue;
             }
             let outcome = self.share(&segment.entry).and_then(|of| {
                 let total = (of.kept_bytes + of.gone_bytes).max(1);
@@ -162,16 +166,14 @@ impl Inner {
             self.drop_segments(std::slice::from_ref(old))?;
             return Ok(0);
         }
+        self.manifest.check_sure()?;
         self.check_digest(&old.entry)?;
         let keep = |site: &Site, entry: &SessionEntry| !site.is_erased(&entry.tag);
         let written = self.copy_segment(&old.entry, &self.env, &self.dir, &keep)?;
-        let folder = self.dir.join(SEGMENT_DIR);
-        let synced = self.env.disk.sync_dir(&folder);
-        synced.map_err(|e| Error::io("syncing the segments", folder, e))?;
-        self.manifest.publish(|m| {
+        let named = self.manifest.name_segments(&[written], |m| {
             m.segments.retain(|s| s.id != old.entry.id);
-            m.segments.push(written);
-        })?;
+        });
+        named.inspect_err(|_| self.manifest.disown_segments(&[written]))?;
         let mut state = shard.state.lock();
         state.epoch += 1;
         self.catalog.remove(&[old.entry.id].into());

@@ -436,3 +436,25 @@ fn pages_that_were_passed_over_are_looked_into_once_be_they_damaged() {
         assert!(whole > MANY / 2 && whole < MANY);
     }
 }
+
+#[test]
+fn a_segment_that_somebody_reclaimed_is_not_reclaimed_again() {
+    let (world, store) = World::new();
+    for name in ["erased", "kept"] {
+        append(&store, name, 30, 0).unwrap();
+    }
+    store.archive().unwrap();
+    shop(&store).erase_sessions([session_id("erased")], crate::Held::Refuse).unwrap();
+    let segments: Vec<_> = {
+        let all = store.inner.catalog.snapshot();
+        all.iter().flat_map(|days| days.values().flatten()).cloned().collect()
+    };
+    let path = Path::new("/store").join(crate::segment::writer::segment_name(segments[0].entry.id));
+    let bytes = world.disk.file_bytes(&path).unwrap();
+    assert_eq!(store.inner.reclaim(&segments, 0.0).unwrap().segments, 1);
+    // A reader may have it open still: whoever waited with the same list can read it.
+    world.disk.write_file(&path, &bytes).unwrap();
+    assert_eq!(store.inner.reclaim(&segments, 0.0).unwrap().segments, 0);
+    assert_eq!(shop(&store).session(&session_id("kept")).unwrap().chunks, 1);
+    assert_eq!(store.segments().len(), 1);
+}
