@@ -2,8 +2,8 @@
 //!
 //! Recording services keep what visitors did on their customers' sites: web session replays (rrweb events) and
 //! chat transcripts. reelvault is the engine beneath. A service links the crate and appends; what it
-//! appended is durable when the call returns, and everything on disk is AES-256-GCM under keys of the one site and
-//! session it belongs to.
+//! appended is durable when the call returns, and everything on disk is AES-256-GCM (or, if chosen, AES-256-GCM-SIV
+//! for new data) under keys of the one site and session it belongs to.
 //!
 //! | word | meaning |
 //! |---|---|

@@ -13,17 +13,21 @@ import { Rng } from './pages/common/rng.js';
 
 const HELP = `bulk.mjs: make many sessions from a recorded corpus
 
-  --corpus DIR       recorded corpus, packed or not (default: the one beside this file)
+  --corpus DIR       recorded corpus, packed or not (default: the folder corpus
+                     beside this file)
   --out DIR          where to write (required; must be empty or new)
   --sessions N       how many sessions (default 100)
   --seed S           seed of everything (default "bulk")
   --day YYYY-MM-DD   first day, UTC (default 2026-01-01)
   --days D           how many days to spread over (default 1)
-  --sites N          how many sites, drawn by Zipf 1.0 when more than 3 (default 3, the recorded ones)
+  --sites N          how many sites, drawn by Zipf 1.0 when more than 3 (default
+                     3, the recorded ones)
   --median-mib X     median of the lognormal session size, raw (default 0.65)
   --sigma X          its sigma (default 2.0)
-  --min-mib X        clip below (default 0.02); --max-mib X clips above (default 64)
-  --whales K         K further sessions of --whale-mib each (defaults 0 and 1024)
+  --min-mib X        clip below (default 0.02)
+  --max-mib X        clip above (default 64)
+  --whales K         K further sessions of --whale-mib each (default 0)
+  --whale-mib X      their size (default 1024)
   --canvas-share X   share of dashboard sessions with a canvas (default 0.08)
   --broken-share X   share of sessions without a first snapshot (default 0.03)
   --zstd LEVEL       pack each file with zstd (default: plain files)

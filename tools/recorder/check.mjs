@@ -8,8 +8,9 @@ import { readCorpus } from './lib/chunk-reader.mjs';
 
 const HELP = `check.mjs DIR: check the corpus in DIR (made by record.mjs or bulk.mjs)
 
-Counts, timestamps, order, openings and masking of every session, and that corpus.json agrees.
-Prints what is wrong, and one line of figures. Exit code 1 when something is wrong.
+Counts, timestamps, order, openings and masking of every session, and that
+corpus.json agrees. Prints what is wrong, and one line of figures. Exit code 1
+when something is wrong.
 `;
 
 async function main(argv) {

@@ -18,8 +18,10 @@ const HELP = `record.mjs: record scripted visits to the demo sites with rrweb
   --sessions N        how many sessions (default 40)
   --seed S            seed of plan and visitors (default "reelvault")
   --contexts K        browser contexts at a time, 1 to 8 (default 3)
-  --canvas-share X    share of sessions that record a canvas, 0 to 0.3 (default 0.08)
-  --long-share X      share of visits that see the long pages, 0 to 1 (default 0.25)
+  --canvas-share X    share of sessions that record a canvas, 0 to 0.3 (default
+                      0.08)
+  --long-share X      share of visits that see the long pages, 0 to 1 (default
+                      0.25)
   --append            add to a corpus that is there already
   --min-seconds A     shortest visit (default 30)
   --max-seconds B     longest visit (default 150)

@@ -8,13 +8,15 @@ import { chunks, readCorpus } from './lib/chunk-reader.mjs';
 import { rrwebSource, textScript } from './lib/inpage.mjs';
 import { startServer } from './lib/server.mjs';
 
-const HELP = `replay-check.mjs DIR [--sessions N] [--screens FOLDER]: replay sessions of a corpus
+const HELP = `replay-check.mjs DIR [--sessions N] [--screens FOLDER]: replay sessions
 
-  --sessions N       how many sessions, spread over the corpus (default 9; 0 for all)
+  --sessions N       how many sessions, spread over the corpus in DIR (default
+                     9; 0 for all)
   --screens FOLDER   keep a picture of the last moment of each
 
-A recorded session must end with exactly the text its last page had. Sessions made by bulk.mjs
-have other words, so they must only replay without an error and show some text.
+A recorded session must end with exactly the text its last page had. Sessions
+made by bulk.mjs have other words, so they must only replay without an error and
+show some text.
 `;
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>replay</title><style>body{margin:0}.replayer-mouse,.replayer-mouse-tail{display:none}</style><div id="root"></div><script src="/__rrweb.js"></script><script>${textScript}

@@ -36,8 +36,8 @@ Examples:
 /// Keeps session recordings: web replays (rrweb) and chat transcripts of many sites, compressed and
 /// encrypted, by site, session and time.
 ///
-/// Data goes to standard output, everything else to standard error. Times without a zone are UTC. Session
-/// ids may be shortened as long as they stay unique within their site.
+/// Data goes to standard output, everything else to standard error. Times without a zone are UTC. Where
+/// something is only shown or held, session ids may be shortened as long as they stay unique within their site.
 #[derive(Debug, Parser)]
 #[command(name = "reelvault", version, max_term_width = 80, propagate_version = true)]
 #[command(after_help = EXIT_CODES, after_long_help = const_str())]

@@ -44,7 +44,8 @@ pub(crate) struct Args {
     /// Copy at most so many bytes a second: 500K, 20M, 1G
     #[arg(long, value_name = "RATE", value_parser = parse_bytes)]
     limit: Option<u64>,
-    /// Go on: ship what is added as it comes, until interrupted
+    /// Go on: ship what is added as it comes, until interrupted. Of the snapshots that it makes,
+    /// the last 64 are kept, and of older ones the first of each minute
     #[arg(long)]
     follow: bool,
     /// With --follow: how often to look

@@ -17,9 +17,9 @@ Examples:
   reelvault check --repo /backup/reelvault --read-data
   reelvault check --repo s3://backups/reelvault --probe
 
-Without --read-data it opens every snapshot and compares sizes; with it, it reads
-the data, or a share of it drawn anew each time, and compares digests. When it
-finds damage it lists it and ends with 13.";
+Without --read-data it opens every snapshot and compares sizes; with it, it
+reads the data, or a share of it drawn anew each time, and compares digests.
+When it finds damage it lists it and ends with 13.";
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]

@@ -25,9 +25,10 @@ Examples:
   reelvault export shop.example --out export/ --last 7d
   reelvault export shop.example --out export/ --visitor v-81aa --chunks
 
-What is written is in the clear: keep it accordingly. Files that are there and
-whole are not written again, so an export that was interrupted goes on where it
-was. index.json is written last, and names the file of each session.";
+What is written is in the clear: keep it accordingly. Files that are there with
+the right size are not written again, except with --chunks; so an export that
+was interrupted goes on where it was. index.json is written last, and names the
+file of each session.";
 
 /// Longest file name before its ending, in bytes; longer ones are cut and told apart by a hash.
 const NAME_BYTES_MAX: usize = 160;

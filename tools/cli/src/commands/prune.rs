@@ -11,13 +11,14 @@ use crate::when::parse_span;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
-  reelvault prune --repo /backup/reelvault --keep-daily 14 --keep-weekly 8 --dry-run
+  reelvault prune --repo /backup/reelvault --keep-daily 14 --dry-run
   reelvault prune --repo s3://backups/reelvault --keep-last 3 --keep-monthly 12
 
-The newest snapshot is always kept. What no snapshot needs any more is removed
-by the first prune after the grace time, so that backups, restores and readers
-go on beside it. It is not what makes erased recordings unreadable: they are so
-at once. The daily unit in tools/systemd prunes after each backup.";
+At least one --keep-... is needed; the newest snapshot always stays. What no
+snapshot needs any more is removed by the first prune after the grace time, so
+that backups, restores and readers go on beside it. It is not what makes erased
+recordings unreadable: they are so at once. The daily unit in tools/systemd
+prunes after each backup.";
 
 /// Arguments of `prune`.
 #[derive(Debug, clap::Args)]

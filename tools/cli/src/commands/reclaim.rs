@@ -16,7 +16,7 @@ Examples:
 
 What was erased cannot be read whether its bytes are given back or not. An open
 store does this by itself; this looks at every segment. Segments are written
-once more without what was erased; nothing is decrypted for it. It may be
+once more without what was erased; no recording is decrypted for it. It may be
 interrupted at any point.";
 
 /// Arguments of `reclaim`.

@@ -22,10 +22,11 @@ Examples:
   reelvault restore /tmp/one --repo /backup/reelvault --site shop.example \\
       --session 5f3a9c --verify
 
-The directory must be empty; a restore that was interrupted goes on. The keyring
-in use opens what is restored: name it with --keyring and --key-file. Name the
-store with --store or REELVAULT_STORE, too; its directory need not exist any
-more. What was erased or has expired since the snapshot was made is not restored.";
+The directory must be empty; a restore that was interrupted goes on. The
+keyring in use opens what is restored: name it with --keyring and --key-file.
+Name the store with --store or REELVAULT_STORE, too; its directory need not
+exist any more. What was erased or has expired since the snapshot was made is
+not restored.";
 
 /// A snapshot that was taken longer before the wanted time is not taken for it unasked.
 const EXACT_MS_DEFAULT: &str = "26h";

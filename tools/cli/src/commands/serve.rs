@@ -29,14 +29,16 @@ Examples:
   reelvault serve password < password.txt
 
 With --repo the newest snapshot is served where it lies; newer ones appear by
-themselves, and nothing can be erased or held from the page. Else the store is opened for reading; another process may write to it meanwhile.
-Erasing and holding from the page work where no other process does. The logs,
-JSON, go to standard error. Ctrl-C lets replays end.";
+themselves, and nothing can be erased or held from the page. Else the store is
+opened for reading; another process may write to it meanwhile. Erasing and
+holding from the page work where no other process does. The logs, JSON, go to
+standard error. Ctrl-C lets replays end.";
 
 const INIT_EXAMPLES: &str = "\
 Examples:
   reelvault serve init --config serve/serve.toml
-  reelvault serve init --config serve.toml --host replay.example --listen [::]:443";
+  reelvault serve init --config serve.toml --host replay.example \\
+      --listen [::]:443";
 
 const LINK_EXAMPLES: &str = "\
 Examples:

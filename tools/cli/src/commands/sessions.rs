@@ -17,8 +17,9 @@ Examples:
   reelvault sessions shop.example --from 2026-11-20 --to 2026-11-21
   reelvault sessions shop.example --visitor v-81aa --oldest-first --json
 
-On a terminal, long ids are shortened to fit; the part that is shown is enough
-for the other commands, as long as only one session begins with it.";
+On a terminal, long ids are shortened to fit. The part that is shown is enough
+for show, replay and hold, as long as only one session begins with it; erase,
+release, restore and --start need whole ids, which --json has.";
 
 /// Arguments of `sessions`.
 #[derive(Debug, clap::Args)]

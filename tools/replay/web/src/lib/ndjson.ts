@@ -1,6 +1,6 @@
 // Splits a stream of NDJSON bytes into lines, whatever the places at which the network cut it.
 
-// A line longer than this is no event: the engine takes chunks of at most 64 MiB.
+// A line longer than this is no event: the engine takes chunks of at most 16 MiB.
 export const LINE_BYTES_MAX = 64 * 1024 * 1024;
 
 const NEWLINE = 0x0a;
