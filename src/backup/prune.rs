@@ -58,7 +58,7 @@ impl Keep {
         let mut kept: Vec<bool> = taken_ms
             .iter()
             .enumerate()
-            .map(|(i, ms)| i < self.last.max(1) || ms + self.within_ms > newest_ms)
+            .map(|(i, ms)| i < self.last.max(1) || ms.saturating_add(self.within_ms) > newest_ms)
             .collect();
         let day = |ms: u64| i64::from(day_of(ms));
         let week = |ms: u64| (i64::from(day_of(ms)) + 3).div_euclid(7);
@@ -235,5 +235,6 @@ mod tests {
         assert_eq!(kept(Keep { last: 2, ..Keep::default() }), &taken[..2]);
         assert_eq!(kept(Keep { within_ms: 13 * HOUR, ..Keep::default() }), &taken[..3]);
         assert_eq!(kept(Keep { within_ms: 1, ..Keep::default() }), &taken[..1]);
+        assert_eq!(kept(Keep { within_ms: u64::MAX, ..Keep::default() }), taken, "for ever");
     }
 }
