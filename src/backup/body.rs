@@ -31,7 +31,8 @@ impl Throttle {
         let wait_ns = {
             let (mut free_ns, now_ns) = (self.free_ns.lock(), self.clock.monotonic_ns());
             let from_ns = (*free_ns).max(now_ns);
-            *free_ns = from_ns + (bytes as u64).saturating_mul(1_000_000_000) / rate.max(1);
+            let takes_ns = (bytes as u64).saturating_mul(1_000_000_000) / rate.max(1);
+            *free_ns = from_ns.saturating_add(takes_ns);
             from_ns - now_ns
         };
         thread::sleep(Duration::from_nanos(wait_ns));
@@ -55,7 +56,8 @@ impl<'a> Meter<'a> {
     /// # Errors
     /// `Interrupted` if whoever watches does not want to go on.
     pub(super) fn add(&self, bytes: u64) -> io::Result<()> {
-        let bytes = self.done.fetch_add(bytes, Relaxed) + bytes;
+        // What had to be read twice counts once.
+        let bytes = (self.done.fetch_add(bytes, Relaxed) + bytes).min(self.total);
         match (self.watch)(Progress { bytes, bytes_total: self.total }) {
             true => Ok(()),
             false => Err(stopped()),
@@ -87,6 +89,8 @@ pub(super) struct Part<'a> {
     pub(super) journal: Option<FileId>,
     pub(super) done: u64,
     pub(super) digest: Sha256,
+    /// Why the file could not be read. A place passes such an error on, and it must not be taken for its own.
+    pub(super) trouble: Option<io::Error>,
     pub(super) throttle: &'a Throttle,
     pub(super) meter: &'a Meter<'a>,
 }
@@ -99,7 +103,22 @@ impl<'a> Part<'a> {
         throttle: &'a Throttle,
         meter: &'a Meter<'a>,
     ) -> Self {
-        Self { file, from, bytes, journal, done: 0, digest: Sha256::new(), throttle, meter }
+        let (done, digest, trouble) = (0, Sha256::new(), None);
+        Self { file, from, bytes, journal, done, digest, trouble, throttle, meter }
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<()> {
+        read_exact_at(self.file, buf, self.from + self.done)?;
+        self.digest.update(&*buf);
+        self.done += buf.len() as u64;
+        if let Some(id) = self.journal.filter(|_| self.done == self.bytes) {
+            let mut header = [0; FILE_HEADER_BYTES];
+            read_exact_at(self.file, &mut header, 0)?;
+            if FileKind::JOURNAL.check("journal", &header).ok() != Some(id) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+        }
+        Ok(())
     }
 
     /// The digest of all that was handed out.
@@ -115,16 +134,11 @@ impl Body for Part<'_> {
 
     fn fill(&mut self, buf: &mut [u8]) -> io::Result<()> {
         self.throttle.pass(buf.len());
-        read_exact_at(self.file, buf, self.from + self.done)?;
-        self.digest.update(&*buf);
-        self.done += buf.len() as u64;
-        if let Some(id) = self.journal.filter(|_| self.done == self.bytes) {
-            let mut header = [0; FILE_HEADER_BYTES];
-            read_exact_at(self.file, &mut header, 0)?;
-            if FileKind::JOURNAL.check("journal", &header).ok() != Some(id) {
-                return Err(io::ErrorKind::NotFound.into());
-            }
-        }
+        self.read(buf).map_err(|e| {
+            let kind = e.kind();
+            self.trouble = Some(e);
+            io::Error::from(kind)
+        })?;
         self.meter.add(buf.len() as u64)
     }
 }

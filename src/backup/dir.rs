@@ -1,14 +1,15 @@
 //! A directory as a place for a repository.
 //!
 //! An object is written beside, synced, and renamed to its name where there is none: so it is there whole or not at all. Folders are
-//! synced once for all objects that were put into them, before the next object is created.
+//! synced once for all objects that were put into them, or found in them, before the next object is created: what is found may have
+//! been put there by a process that was killed before it came to that.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::COPY_BYTES;
+use super::{COPY_BYTES, settle_above};
 use crate::env::{Aligned, Body, Bytes, Entry, Env, File, Mode, Place, read_exact_at};
 use crate::ids::FileId;
 use crate::keyring::make_dir;
@@ -22,7 +23,7 @@ pub(super) const BESIDE: &str = "tmp";
 pub struct DirPlace {
     env: Env,
     root: PathBuf,
-    /// Folders with names that are not durable yet.
+    /// Folders with names that may not be durable yet.
     unsynced: Mutex<BTreeSet<PathBuf>>,
     /// Folders that are known to be there.
     made: Mutex<BTreeSet<PathBuf>>,
@@ -45,6 +46,7 @@ impl DirPlace {
             return Ok(());
         }
         make_dir(&self.env, folder).map_err(io::Error::other)?;
+        settle_above(&self.env, folder)?;
         self.made.lock().insert(folder.to_owned());
         Ok(())
     }
@@ -80,7 +82,12 @@ impl DirPlace {
         file.sync()
     }
 
-    /// Makes all names durable that objects were given.
+    /// An object was found in a folder, and a snapshot may come to name it.
+    fn found(&self, folder: PathBuf) {
+        self.unsynced.lock().insert(folder);
+    }
+
+    /// Makes all names durable that objects were given or found under.
     fn settle(&self) -> io::Result<()> {
         let unsynced = std::mem::take(&mut *self.unsynced.lock());
         let synced = unsynced.iter().try_for_each(|folder| self.env.disk.sync_dir(folder));
@@ -97,7 +104,9 @@ impl Place for DirPlace {
     }
 
     fn get(&self, name: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
-        let file = self.env.disk.open(&self.root.join(name), Mode::Read)?;
+        let path = self.root.join(name);
+        let file = self.env.disk.open(&path, Mode::Read)?;
+        self.found(self.folder_of(&path));
         let bytes = file.len()?;
         if bytes > bytes_max as u64 {
             return Err(io::ErrorKind::InvalidData.into());
@@ -143,13 +152,19 @@ impl Place for DirPlace {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
+        if !entries.is_empty() {
+            self.found(folder);
+        }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         entries.truncate(entries_max);
         Ok(entries)
     }
 
     fn length(&self, name: &str) -> io::Result<u64> {
-        self.env.disk.open(&self.root.join(name), Mode::Read)?.len()
+        let path = self.root.join(name);
+        let bytes = self.env.disk.open(&path, Mode::Read)?.len()?;
+        self.found(self.folder_of(&path));
+        Ok(bytes)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

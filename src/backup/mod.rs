@@ -2,8 +2,12 @@
 //!
 //! A [`Repository`] lies in a [`Place`]: a directory ([`DirPlace`]) or a bucket. Segments are sealed and never change, so a [`Backup`] copies the
 //! bytes of those that the repository lacks, and of journals what was added to them, and then makes one small snapshot. It
-//! decrypts nothing but the manifest. A snapshot is opened in place as a store that is only read
+//! decrypts no recording: only the manifest, the heads of journals and the log of deletions, and of the repository earlier snapshots, lists and
+//! marks. A snapshot is opened in place as a store that is only read
 //! ([`Repository::open_snapshot`]), or [restored](Repository::restore) whole, for one site, or for one session.
+//!
+//! What is damaged does not keep the rest from being backed up: as much is saved as can be, and the damage is told, in
+//! [`Done::damage`].
 //!
 //! Backups hold no keys. Whoever reads one needs the store's keyring as it is *now*: what was erased or has expired since cannot be
 //! read out of any backup. The layout is described under *Repository* in the [format](mod@crate::format).
@@ -12,12 +16,13 @@
 //! |---|---|
 //! | `dir` | a directory as a [`Place`] |
 //! | `repository` | root, snapshots, lists and marks, sealed and opened |
-//! | `source`, `plan`, `run` | what there is to back up; what of it the repository lacks; doing it |
+//! | `source`, `plan`, `run`, `copy` | what there is to back up; what of it the repository lacks; doing it, and the copying in it |
 //! | `view`, `restore` | a snapshot as a store; a store out of a snapshot |
 //! | `check`, `prune` | whether everything is there; removing what is not needed |
 
 mod body;
 mod check;
+mod copy;
 mod dir;
 mod plan;
 mod prune;
@@ -30,6 +35,10 @@ mod snapshots;
 mod source;
 mod view;
 
+use std::io;
+use std::path::Path;
+
+use crate::env::Env;
 use crate::parallel;
 use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -58,6 +67,18 @@ pub type Watch<'a> = &'a (dyn Fn(Progress) -> bool + Sync);
 
 /// What is copied at once: large enough to be written past the system's cache at a disk's speed, and to be asked of a bucket in one request.
 const COPY_BYTES: usize = 2 << 20;
+
+/// Makes durable that a directory is there, and those above it: a process that was killed may have made them and not have come to that. Those above it
+/// that are not ours to open were not made by us.
+fn settle_above(env: &Env, dir: &Path) -> io::Result<()> {
+    for above in dir.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+        match env.disk.sync_dir(above) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
 
 /// Does something with each of these in a few threads. After a failure, which is told, nothing more is begun.
 fn in_parallel<T: Sync>(

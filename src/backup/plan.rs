@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use super::repository::SEGMENTS;
-use super::run::Backup;
+use super::run::{Backup, Done};
 use super::source::Look;
 use crate::error::{Error, Result};
-use crate::format::manifest::SegmentEntry;
-use crate::format::repository::{Piece, Stored, bytes_of};
+use crate::format::manifest::{Manifest, SegmentEntry};
+use crate::format::repository::{JournalCut, Piece, Stored, bytes_of};
 use crate::ids::{FileId, day_of};
 use crate::limits::PIECES_MAX;
 
@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) missing: Vec<Stored>,
     pub(super) resumed: u64,
     pub(super) journals: Vec<Growth>,
+    /// Of journals that cannot be read now, what is there.
+    pub(super) unreadable: Vec<JournalCut>,
     pub(super) deletions: Growth,
 }
 
@@ -45,18 +47,46 @@ impl Growth {
         };
         Self { pieces, from, bytes: end - from }
     }
+
+    /// Of a file that is not there, or cannot be read, what was copied before.
+    fn none(there: Option<&[Piece]>) -> Self {
+        let pieces = there.unwrap_or_default();
+        Self { pieces: pieces.to_vec(), from: bytes_of(pieces), bytes: 0 }
+    }
+}
+
+impl Plan {
+    /// Tells what is to be done.
+    pub(super) fn describe(&self, done: &mut Done) {
+        let grown = self.journals.iter().chain([&self.deletions]);
+        let bytes = |segments: &[Stored]| segments.iter().map(|s| s.entry.bytes).sum::<u64>();
+        done.segments = self.segments.len() as u64;
+        done.bytes = bytes(&self.segments) + grown.clone().map(|g| g.from + g.bytes).sum::<u64>();
+        done.copied_segments = self.missing.len() as u64;
+        done.copied_bytes = bytes(&self.missing) + grown.map(|g| g.bytes).sum::<u64>();
+        done.resumed_segments = self.resumed;
+    }
 }
 
 impl Backup<'_> {
-    /// What of `look` the repository lacks.
-    pub(super) fn plan(&self, look: &Look) -> Result<Plan> {
+    /// The segments of a manifest that are still kept.
+    pub(super) fn kept<'m>(
+        &self,
+        manifest: &'m Manifest,
+    ) -> impl Iterator<Item = &'m SegmentEntry> + use<'m, '_> {
         let expired = self.repository.keyring.expired_through();
-        let gone =
-            |s: &SegmentEntry| s.expiry_day().zip(expired).is_some_and(|(day, last)| day <= last);
+        let gone = move |s: &SegmentEntry| {
+            s.expiry_day().zip(expired).is_some_and(|(day, last)| day <= last)
+        };
         // On a full disk the file of a segment whose day has come goes before anything can say so.
         let today = day_of(self.repository.env().clock.now_ms());
-        let unlinked = |s: &SegmentEntry| s.has_expired(today) && !self.source.has(s.id);
-        let alive = look.manifest.segments.iter().filter(|s| !gone(s) && !unlinked(s));
+        let unlinked = move |s: &SegmentEntry| s.has_expired(today) && !self.source.has(s.id);
+        manifest.segments.iter().filter(move |s| !gone(s) && !unlinked(s))
+    }
+
+    /// What of `look` the repository lacks.
+    pub(super) fn plan(&self, look: &Look) -> Result<Plan> {
+        let alive = self.kept(&look.manifest).filter(|s| !self.left_out.contains_key(&s.id));
         let there =
             |s: &SegmentEntry| self.base.as_ref().and_then(|base| base.all.get(&s.id)).copied();
         let (mut segments, mut unknown) = (Vec::new(), Vec::new());
@@ -77,9 +107,14 @@ impl Backup<'_> {
         let journals = look.journals.iter();
         let journals =
             journals.map(|cut| Growth::new(before(cut.entry.id), cut.end.into())).collect();
+        let carried = self.base.iter().flat_map(|base| &base.body.journals);
+        let unreadable = carried.filter(|j| look.unreadable.contains(&j.id)).cloned().collect();
         let log = self.base.as_ref().map(|base| &base.body.deletions[..]);
-        let deletions = Growth::new(log, look.deletions.as_ref().map_or(0, |(_, end)| *end));
-        Ok(Plan { segments, missing, resumed, journals, deletions })
+        let deletions = match &look.deletions {
+            Some((_, end)) => Growth::new(log, *end),
+            None => Growth::none(log),
+        };
+        Ok(Plan { segments, missing, resumed, journals, unreadable, deletions })
     }
 
     /// Which of these segments are to be copied, and which an interrupted backup has copied. What a mark names is

@@ -5,21 +5,18 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::body::{Meter, Part, Throttle, is_stopped};
+use super::Watch;
+use super::body::{Meter, Throttle};
+use super::copy::LeftOut;
 use super::plan::{Growth, Plan};
-use super::repository::{PIECES, Repository};
+use super::repository::Repository;
 use super::source::{Cut, Look, Source};
-use super::{Watch, in_parallel};
-use crate::env::{File, Mode};
 use crate::error::{Damage, Error, Result};
-use crate::format::repository::{JournalCut, Made, Piece, SnapshotBody, Stored};
+use crate::format::repository::{JournalCut, Made, SnapshotBody, Stored};
 use crate::ids::FileId;
-use crate::keyring::draw;
 use crate::limits::PRUNE_GRACE_MS_MIN;
 use crate::planted::{self, Bug};
-use crate::segment::writer::segment_name;
 use crate::store::manifest::MANIFEST;
-use crate::sync::Mutex;
 
 /// A snapshot names at least so many differences to its list before the list is written anew.
 const DIFFERENCES_MIN: usize = 256;
@@ -45,7 +42,7 @@ pub struct How {
 pub struct Done {
     /// The snapshot's number; none if it was only tried, or if there was nothing to follow.
     pub snapshot: Option<u64>,
-    /// Segments in the store.
+    /// Segments in the store, without those that could not be read.
     pub segments: u64,
     /// Bytes of the store's segments, journals and log of deletions.
     pub bytes: u64,
@@ -55,7 +52,8 @@ pub struct Done {
     pub copied_bytes: u64,
     /// Segments that an interrupted backup had copied.
     pub resumed_segments: u64,
-    /// Damage of the store that was met. What is damaged was copied as it is.
+    /// Damage of the store that was met. What is damaged was copied as it is; a segment that cannot be read is not in the snapshot, and of
+    /// such a journal only what an earlier one has. A later backup tries again.
     pub damage: Vec<Error>,
 }
 
@@ -66,6 +64,8 @@ pub struct Backup<'a> {
     pub(super) base: Option<Base>,
     /// The steps of this continuous backup, oldest first: number and time. Most are forgotten when they are old.
     steps: VecDeque<(u64, u64)>,
+    /// Segments that could not be read lately.
+    pub(super) left_out: HashMap<FileId, LeftOut>,
 }
 
 /// The newest snapshot, on which the next one builds.
@@ -88,7 +88,8 @@ impl<'a> Backup<'a> {
             return Err(Error::NoStore(dir.to_owned()));
         }
         let source = Source::new(repository.env(), dir);
-        Ok(Self { repository, source, base: None, steps: VecDeque::new() })
+        let (steps, left_out) = (VecDeque::new(), HashMap::new());
+        Ok(Self { repository, source, base: None, steps, left_out })
     }
 
     /// Makes a backup: copies what the repository lacks, and makes a snapshot of the store as it is now.
@@ -98,10 +99,14 @@ impl<'a> Backup<'a> {
     /// # Errors
     /// [`Error::Interrupted`] if `watch` says so; errors of the disk and of the place; damage of the manifest.
     pub fn run(&mut self, how: &How, watch: Watch<'_>) -> Result<Done> {
+        self.left_out.clear();
         self.make(how, Made::Once, watch)
     }
 
     /// A step of a continuous backup: makes a snapshot if anything has changed since the last one.
+    ///
+    /// It also forgets older steps that this [`Backup`] has made: the last 64 are kept, and of those before them the first of each minute. Other
+    /// snapshots are left alone. A segment that cannot be read is tried again after some minutes, not at every step.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -153,26 +158,25 @@ impl<'a> Backup<'a> {
         let taken_ms = clock.now_ms();
         let mut look = self.source.look(&self.repository.keyring)?;
         done.damage.append(&mut look.damage);
+        self.take_up_again(&look.manifest, &mut done);
         let mut plan = self.plan(&look)?;
-        let grown = plan.journals.iter().chain([&plan.deletions]);
-        let total = plan.missing.iter().map(|s| s.entry.bytes).sum::<u64>()
-            + grown.clone().map(|g| g.bytes).sum::<u64>();
-        done.segments = plan.segments.len() as u64;
-        done.bytes = plan.segments.iter().map(|s| s.entry.bytes).sum::<u64>()
-            + grown.map(|g| g.from + g.bytes).sum::<u64>();
-        done.copied_segments = plan.missing.len() as u64;
-        done.copied_bytes = total;
-        done.resumed_segments = plan.resumed;
-        if how.dry_run || (made == Made::Following && !self.has_changed(&look, &plan)) {
+        plan.describe(&mut done);
+        let is_idle = |backup: &Self, plan: &Plan| {
+            made == Made::Following && !backup.has_changed(&look, plan)
+        };
+        if how.dry_run || is_idle(self, &plan) {
             return Ok(done);
         }
-        let meter = Meter::new(total, watch);
+        let meter = Meter::new(done.copied_bytes, watch);
         let throttle = Throttle::new(Arc::clone(&clock), how.bytes_per_second);
         if planted::is(Bug::SnapshotFirst) {
             let body = self.body(&look, &plan, made, taken_ms)?;
             self.publish(body)?;
         }
-        self.copy_segments(&plan.missing, &throttle, &meter, &mut done)?;
+        self.copy_segments(&mut plan, &throttle, &meter, &mut done)?;
+        if is_idle(self, &plan) {
+            return Ok(done);
+        }
         self.copy_grown(&look, &mut plan, &throttle, &meter)?;
         if clock.monotonic_ns().saturating_sub(begun_ns) > LOOK_HOLDS_NS {
             // What was taken for given may have been marked since. All that was copied is found there.
@@ -218,90 +222,12 @@ impl<'a> Backup<'a> {
 
     fn has_changed(&self, look: &Look, plan: &Plan) -> bool {
         let Some(base) = &self.base else { return true };
-        let ids = |cuts: &[Cut]| cuts.iter().map(|cut| cut.entry.id).collect::<HashSet<_>>();
+        let journals = look.journals.iter().map(|cut| cut.entry.id);
+        let journals: HashSet<_> = journals.chain(plan.unreadable.iter().map(|j| j.id)).collect();
         plan.segments.len() != base.all.len()
             || plan.segments.iter().any(|s| base.all.get(&s.entry.id) != Some(s))
             || plan.journals.iter().chain([&plan.deletions]).any(|growth| growth.bytes > 0)
-            || ids(&look.journals) != base.body.journals.iter().map(|j| j.id).collect()
-    }
-
-    fn copy_segments(
-        &self,
-        missing: &[Stored],
-        throttle: &Throttle,
-        meter: &Meter<'_>,
-        done: &mut Done,
-    ) -> Result<()> {
-        let damage = Mutex::new(Vec::new());
-        in_parallel(self.repository.place.copiers(), missing, |stored| {
-            let name = segment_name(stored.entry.id);
-            let path = self.source.dir.join(&name);
-            let file = match self.repository.env().disk.open(&path, Mode::Read) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    return Err(Error::corrupt(&name, 0, Damage::Missing));
-                }
-                file => file.map_err(|e| Error::io("reading the segment", &path, e))?,
-            };
-            let mut part = Part::new(&*file, (0, stored.entry.bytes), None, throttle, meter);
-            let object = self.repository.segment_object(stored.entry.id, stored.copy);
-            self.put(&name, &object, &mut part)?;
-            if part.digest() != stored.entry.digest {
-                damage.lock().push(Error::corrupt(&name, 0, Damage::Rot));
-            }
-            Ok(())
-        })?;
-        done.damage.extend(damage.into_inner());
-        Ok(())
-    }
-
-    fn copy_grown(
-        &self,
-        look: &Look,
-        plan: &mut Plan,
-        throttle: &Throttle,
-        meter: &Meter<'_>,
-    ) -> Result<()> {
-        for (growth, cut) in plan.journals.iter_mut().zip(&look.journals) {
-            let (name, file) = (&cut.journal.name, cut.journal.file());
-            self.copy_piece(name, file, Some(cut.entry.id), growth, throttle, meter)?;
-        }
-        if let Some((file, _)) = &look.deletions {
-            self.copy_piece("deletions", &**file, None, &mut plan.deletions, throttle, meter)?;
-        }
-        Ok(())
-    }
-
-    fn copy_piece(
-        &self,
-        name: &str,
-        file: &dyn File,
-        journal: Option<FileId>,
-        growth: &mut Growth,
-        throttle: &Throttle,
-        meter: &Meter<'_>,
-    ) -> Result<()> {
-        if growth.bytes == 0 {
-            return Ok(());
-        }
-        let id = FileId(draw(&*self.repository.env().random)?);
-        let (from, bytes) = (growth.from, growth.bytes);
-        let mut part = Part::new(file, (from, bytes), journal, throttle, meter);
-        self.put(name, &self.repository.object(PIECES, id), &mut part)?;
-        growth.pieces.push(Piece { id, bytes, digest: part.digest() });
-        Ok(())
-    }
-
-    fn put(&self, of: &str, object: &str, part: &mut Part<'_>) -> Result<()> {
-        match self.repository.place.put(object, part) {
-            Err(e) if is_stopped(&e) => Err(Error::Interrupted),
-            // The source's; a place has no reason to answer this to a put.
-            Err(e)
-                if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) =>
-            {
-                Err(Error::corrupt(of, 0, Damage::Missing))
-            }
-            put => put.map_err(|e| self.repository.failed("writing", object, e)),
-        }
+            || journals != base.body.journals.iter().map(|j| j.id).collect()
     }
 
     /// The snapshot that this makes, its number still to be found.
@@ -314,6 +240,7 @@ impl<'a> Backup<'a> {
             number: cut.entry.number,
             pieces: growth.pieces.clone(),
         };
+        let journals = plan.journals.iter().zip(&look.journals).map(journal);
         Ok(SnapshotBody {
             store: manifest.store,
             number: 0,
@@ -327,7 +254,7 @@ impl<'a> Backup<'a> {
             list,
             gone,
             added,
-            journals: plan.journals.iter().zip(&look.journals).map(journal).collect(),
+            journals: journals.chain(plan.unreadable.iter().cloned()).collect(),
             deletions: plan.deletions.pieces.clone(),
         })
     }

@@ -27,8 +27,8 @@ use meanwhile. A backup that is interrupted leaves nothing half visible; the
 next one goes on from there. Repositories hold no keys: keep the keyring's
 mirrors and the key elsewhere, for without them no backup can be read.
 
-When damage of the store is met, everything is copied as it is, and the command
-ends with 13. tools/systemd has a unit and a timer for a backup every day.";
+When damage of the store is met, what can be read is copied as it is, all else
+as ever, and the command ends with 13. tools/systemd has a unit and a timer for a backup every day.";
 
 /// How long a continuous backup waits after an error of the place before it tries again: so many times the interval.
 const PATIENCE: u32 = 5;
@@ -183,8 +183,8 @@ fn conclude(done: &Done) -> Exit {
     output::complain(&Told {
         exit: Exit::Corrupt,
         what: format!("{places} met, the first: {}", tell(first).what),
-        help: "What is damaged was copied as it is. See all of it with: reelvault verify, and \
-               restore it from an earlier snapshot."
+        help: "All else was copied, and what is damaged as far as it can be read. See all of it \
+               with: reelvault verify, and restore it from an earlier snapshot."
             .to_owned(),
     });
     Exit::Corrupt
@@ -196,7 +196,7 @@ fn follow(store: &StoreArgs, args: &Args, out: &mut Out) -> Run {
     let mut backup = Backup::new(&repository, &access.dir)?;
     let _guard = interrupt::Guard::new();
     let interval = Duration::from_millis(args.interval);
-    let mut last_good = Instant::now();
+    let (mut last_good, mut damaged) = (Instant::now(), 0);
     output::note("following; Ctrl-C to stop");
     while !interrupt::is_set() {
         let begun = Instant::now();
@@ -204,6 +204,10 @@ fn follow(store: &StoreArgs, args: &Args, out: &mut Out) -> Run {
             Ok(done) => {
                 last_good = begun;
                 figures(args, Some((&done, begun.elapsed())));
+                // It is told at every step: once is enough, until there is more of it, or less.
+                if std::mem::replace(&mut damaged, done.damage.len()) != done.damage.len() {
+                    conclude(&done);
+                }
                 step(&done, begun.elapsed(), out)?;
             }
             Err(Error::Interrupted) => break,

@@ -1,0 +1,233 @@
+//! The copying of a backup: segments, and what journals and the log of deletions have grown by.
+
+use std::collections::HashSet;
+use std::io;
+
+use super::body::{Meter, Part, Throttle, is_stopped};
+use super::in_parallel;
+use super::plan::{Growth, Plan};
+use super::repository::PIECES;
+use super::run::{Backup, Done};
+use super::source::{Look, is_of_one_file};
+use crate::env::{File, Mode};
+use crate::error::{Damage, Error, Result};
+use crate::format::manifest::Manifest;
+use crate::format::repository::{Piece, Stored};
+use crate::ids::FileId;
+use crate::keyring::draw;
+use crate::segment::writer::segment_name;
+use crate::sync::Mutex;
+
+/// How often a segment is read before it is left out.
+const READS_MAX: usize = 2;
+/// How long a continuous backup leaves alone a segment that it could not read, in nanoseconds: a failing disk takes its time for every answer.
+const LEFT_OUT_NS: u64 = 10 * 60 * 1_000_000_000;
+
+/// A segment that could not be read, and so is in no snapshot yet.
+pub(super) struct LeftOut {
+    why: Unread,
+    until_ns: u64,
+}
+
+/// Why a segment could not be read.
+#[derive(Clone, Copy)]
+enum Unread {
+    Damaged(Damage),
+    System(io::ErrorKind, Option<i32>),
+}
+
+/// Segments that could not be read.
+type Failed = Vec<(Stored, Unread)>;
+
+impl Unread {
+    fn of(cause: &io::Error) -> Self {
+        match cause.kind() {
+            io::ErrorKind::NotFound => Self::Damaged(Damage::Missing),
+            io::ErrorKind::UnexpectedEof => Self::Damaged(Damage::Truncated),
+            kind => Self::System(kind, cause.raw_os_error()),
+        }
+    }
+}
+
+impl Backup<'_> {
+    /// Copies the segments that the repository lacks.
+    ///
+    /// One that cannot be read, and that the manifest names all the same, leaves the plan and is told of: it must not keep all others from being backed
+    /// up. If the manifest does not name it any more, it has gone by right, and the backup begins again.
+    pub(super) fn copy_segments(
+        &mut self,
+        plan: &mut Plan,
+        throttle: &Throttle,
+        meter: &Meter<'_>,
+        done: &mut Done,
+    ) -> Result<()> {
+        let mut failed = self.try_segments(&plan.missing, throttle, meter, done)?;
+        for _ in 1..READS_MAX {
+            self.check_kept(&failed)?;
+            let again: Vec<Stored> = failed.iter().map(|(stored, _)| *stored).collect();
+            failed = self.try_segments(&again, throttle, meter, done)?;
+        }
+        self.check_kept(&failed)?;
+        let until_ns = self.repository.env().clock.monotonic_ns().saturating_add(LEFT_OUT_NS);
+        for (Stored { entry, .. }, why) in failed {
+            let stays = |stored: &Stored| stored.entry.id != entry.id;
+            plan.segments.retain(stays);
+            plan.missing.retain(stays);
+            self.left_out.insert(entry.id, LeftOut { why, until_ns });
+            done.damage.push(self.unread(entry.id, why));
+        }
+        plan.describe(done);
+        Ok(())
+    }
+
+    /// Forgets of segments that were left out those whose time has come, and those that are not there any more; tells of the others.
+    pub(super) fn take_up_again(&mut self, manifest: &Manifest, done: &mut Done) {
+        if self.left_out.is_empty() {
+            return;
+        }
+        let now_ns = self.repository.env().clock.monotonic_ns();
+        let kept: HashSet<FileId> = self.kept(manifest).map(|entry| entry.id).collect();
+        self.left_out.retain(|id, left| kept.contains(id) && left.until_ns > now_ns);
+        let left = self.left_out.iter().map(|(id, left)| self.unread(*id, left.why));
+        done.damage.extend(left);
+    }
+
+    fn unread(&self, segment: FileId, why: Unread) -> Error {
+        let name = segment_name(segment);
+        match why {
+            Unread::Damaged(damage) => Error::corrupt(&name, 0, damage),
+            Unread::System(kind, code) => {
+                let cause = code.map_or_else(|| kind.into(), io::Error::from_raw_os_error);
+                Error::io("reading the segment", self.source.dir.join(name), cause)
+            }
+        }
+    }
+
+    /// Makes sure that the manifest, read after these segments could not be, still names them.
+    fn check_kept(&self, failed: &Failed) -> Result<()> {
+        if failed.is_empty() {
+            return Ok(());
+        }
+        self.repository.keyring.refresh()?;
+        let manifest = self.source.manifest(&self.repository.keyring)?;
+        let kept: HashSet<FileId> = self.kept(&manifest).map(|entry| entry.id).collect();
+        match failed.iter().find(|(stored, _)| !kept.contains(&stored.entry.id)) {
+            Some((gone, _)) => {
+                Err(Error::corrupt(&segment_name(gone.entry.id), 0, Damage::Missing))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Copies these segments; which of them could not be read.
+    fn try_segments(
+        &self,
+        segments: &[Stored],
+        throttle: &Throttle,
+        meter: &Meter<'_>,
+        done: &mut Done,
+    ) -> Result<Failed> {
+        let (damage, failed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        in_parallel(self.repository.place.copiers(), segments, |stored| {
+            match self.copy_segment(stored, throttle, meter)? {
+                Ok(None) => {}
+                Ok(Some(rot)) => damage.lock().push(rot),
+                Err(why) if is_of_one_file(&self.unread(stored.entry.id, why)) => {
+                    failed.lock().push((*stored, why));
+                }
+                Err(why) => return Err(self.unread(stored.entry.id, why)),
+            }
+            Ok(())
+        })?;
+        done.damage.extend(damage.into_inner());
+        Ok(failed.into_inner())
+    }
+
+    /// Copies a segment: as it is, even if that is not what it was, which is told; or why it cannot be read.
+    fn copy_segment(
+        &self,
+        stored: &Stored,
+        throttle: &Throttle,
+        meter: &Meter<'_>,
+    ) -> Result<Result<Option<Error>, Unread>> {
+        let (entry, name) = (&stored.entry, segment_name(stored.entry.id));
+        let open = || {
+            let file = self.repository.env().disk.open(&self.source.dir.join(&name), Mode::Read)?;
+            // Nothing of one that is too short goes over a network in vain.
+            match file.len()? < entry.bytes {
+                true => Err(io::ErrorKind::UnexpectedEof.into()),
+                false => Ok(file),
+            }
+        };
+        let file = match open() {
+            Ok(file) => file,
+            Err(e) => return Ok(Err(Unread::of(&e))),
+        };
+        let mut part = Part::new(&*file, (0, entry.bytes), None, throttle, meter);
+        let object = self.repository.segment_object(entry.id, stored.copy);
+        if let Err(e) = self.repository.place.put(&object, &mut part) {
+            return match part.trouble.take() {
+                Some(cause) => Ok(Err(Unread::of(&cause))),
+                None => Err(self.put_failed(&object, e)),
+            };
+        }
+        let is_whole = part.digest() == entry.digest;
+        Ok(Ok((!is_whole).then(|| Error::corrupt(&name, 0, Damage::Rot))))
+    }
+
+    pub(super) fn copy_grown(
+        &self,
+        look: &Look,
+        plan: &mut Plan,
+        throttle: &Throttle,
+        meter: &Meter<'_>,
+    ) -> Result<()> {
+        for (growth, cut) in plan.journals.iter_mut().zip(&look.journals) {
+            let (name, file) = (&cut.journal.name, cut.journal.file());
+            self.copy_piece(name, file, Some(cut.entry.id), growth, throttle, meter)?;
+        }
+        if let Some((file, _)) = &look.deletions {
+            self.copy_piece("deletions", &**file, None, &mut plan.deletions, throttle, meter)?;
+        }
+        Ok(())
+    }
+
+    fn copy_piece(
+        &self,
+        name: &str,
+        file: &dyn File,
+        journal: Option<FileId>,
+        growth: &mut Growth,
+        throttle: &Throttle,
+        meter: &Meter<'_>,
+    ) -> Result<()> {
+        if growth.bytes == 0 {
+            return Ok(());
+        }
+        let id = FileId(draw(&*self.repository.env().random)?);
+        let (from, bytes) = (growth.from, growth.bytes);
+        let mut part = Part::new(file, (from, bytes), journal, throttle, meter);
+        let object = self.repository.object(PIECES, id);
+        if let Err(e) = self.repository.place.put(&object, &mut part) {
+            use io::ErrorKind::{NotFound, UnexpectedEof};
+            return Err(match part.trouble.take() {
+                // It has become another file's meanwhile, or was cut off: its chunks stand in segments.
+                Some(cause) if matches!(cause.kind(), NotFound | UnexpectedEof) => {
+                    Error::corrupt(name, 0, Damage::Missing)
+                }
+                Some(cause) => Error::io("reading", self.source.dir.join(name), cause),
+                None => self.put_failed(&object, e),
+            });
+        }
+        growth.pieces.push(Piece { id, bytes, digest: part.digest() });
+        Ok(())
+    }
+
+    /// An error of the place, or of whoever watches.
+    fn put_failed(&self, object: &str, e: io::Error) -> Error {
+        match is_stopped(&e) {
+            true => Error::Interrupted,
+            false => self.repository.failed("writing", object, e),
+        }
+    }
+}
