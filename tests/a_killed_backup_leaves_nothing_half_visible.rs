@@ -4,6 +4,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use common::DAY;
 use common::backups::*;
@@ -117,6 +118,104 @@ fn a_restore_that_loses_power_at_any_operation_is_no_store_until_it_is_whole() {
         points += 1;
     }
     assert!(points >= 50, "{points} points");
+}
+
+/// A store with a segment and journals.
+fn small(seed: u64) -> (World, Content) {
+    let world = World::new(seed);
+    let store = world.open(&world.disk, seed + 1).unwrap();
+    record(&world, &store, &["a"], 0, 2);
+    store.archive().unwrap();
+    record(&world, &store, &["b"], 0, 1);
+    let all = content(&store);
+    store.close().unwrap();
+    (world, all)
+}
+
+/// What a power cut may leave of a disk, the worst first.
+fn cuts(disk: &SimDisk, seed: u64) -> impl Iterator<Item = SimDisk> {
+    let random = (0..4).map(move |n| Survival::Random(seed * 4 + n));
+    let cuts: Vec<_> = [Survival::Nothing].into_iter().chain(random).collect();
+    let disk = disk.clone();
+    cuts.into_iter().map(move |survival| disk.crash_image(survival))
+}
+
+#[test]
+fn what_a_killed_backup_has_left_is_durable_once_the_next_one_is_done() {
+    let (world, all) = small(61);
+    for points in 0.. {
+        let disk = world.disk.crash_image(Survival::Everything);
+        disk.crash_at(disk.operations() + points);
+        let place = dir_place(&world, &disk, 100 + points);
+        let made = repository(&world, &disk, &place, 1_000 + points).and_then(|r| back_up(&r));
+        // The process is gone; what it wrote is seen by the next one, and on its way to the disk.
+        let left = disk.kill_image();
+        let place = dir_place(&world, &left, 2_000 + points);
+        let again = repository(&world, &left, &place, 3_000 + points).unwrap();
+        let number = back_up(&again).unwrap().snapshot.unwrap();
+        for (n, cut) in cuts(&left, points).enumerate() {
+            let seed = 10_000 + 10 * points + n as u64;
+            let place = dir_place(&world, &cut, seed);
+            let found = Repository::open(place, options_on(&world, &cut, seed + 100_000))
+                .unwrap_or_else(|e| panic!("killed at {points}, cut {n}: {e}"));
+            let damage = found.check(ReadShare::All, ON).unwrap().damage;
+            assert!(damage.is_empty(), "killed at {points}, cut {n}: {damage:?}");
+            assert_eq!(content(&found.open_snapshot(number).unwrap()), all);
+        }
+        if made.is_ok() {
+            assert!(points >= 20, "{points} points");
+            return;
+        }
+    }
+}
+
+#[test]
+fn what_a_killed_or_interrupted_restore_has_left_is_durable_once_the_next_one_is_done() {
+    let (world, all) = small(71);
+    let place: Arc<dyn Place> = Arc::new(SimPlace::new(world.clock.now_ms(), 1));
+    back_up(&repository(&world, &world.disk, &place, 73).unwrap()).unwrap();
+    let restore = |disk: &SimDisk, seed: u64, calls_max: u64| {
+        let options = options_on(&world, disk, seed);
+        let calls = AtomicU64::new(0);
+        let watch = |_| calls.fetch_add(1, Relaxed) < calls_max;
+        let repository = Repository::open(Arc::clone(&place), options)?;
+        repository.restore(1, "/new", &What::All, &watch)
+    };
+    let is_durable = |disk: &SimDisk, points: u64| {
+        restore(disk, 2_000 + points, u64::MAX).unwrap();
+        for (n, cut) in cuts(disk, points).enumerate() {
+            let seed = 10_000 + 10 * points + n as u64;
+            let store = open_restored(&world, &cut, "/new", seed).unwrap();
+            let told = store.verify(reelvault::Depth::Content, |_, _| {}).unwrap();
+            assert!(told.is_sound(), "at {points}, cut {n}: {:?}", told.damage);
+            assert_eq!(content(&store), all);
+        }
+    };
+    for points in 0.. {
+        let disk = world.disk.crash_image(Survival::Everything);
+        disk.crash_at(disk.operations() + points);
+        let outcome = restore(&disk, 1_000 + points, u64::MAX);
+        let left = disk.kill_image();
+        if outcome.is_ok() {
+            assert!(points >= 20, "{points} points");
+            break;
+        }
+        // It was over but for the mark, perhaps.
+        if open_restored(&world, &left, "/new", 3_000 + points).is_err() {
+            is_durable(&left, points);
+        }
+    }
+    for calls in 0.. {
+        let disk = world.disk.crash_image(Survival::Everything);
+        match restore(&disk, 5_000 + calls, calls) {
+            Err(Error::Interrupted) => is_durable(&disk, 1_000 + calls),
+            outcome => {
+                outcome.unwrap();
+                assert!(calls >= 2, "{calls} calls");
+                return;
+            }
+        }
+    }
 }
 
 #[test]

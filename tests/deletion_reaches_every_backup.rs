@@ -100,6 +100,36 @@ fn a_held_session_is_restored_after_its_day_has_passed() {
 }
 
 #[test]
+fn a_site_or_a_session_is_restored_without_the_holds_of_others() {
+    let world = World::new(61);
+    let store = world.open(&world.disk, 62).unwrap();
+    record(&world, &store, &["a", "b"], 0, 4);
+    store.archive().unwrap();
+    for (site, session) in [("shop.example", "shop.example-a"), ("help.example", "help.example-a")]
+    {
+        store.site(&site_id(site)).unwrap().hold(&session_id(session), "court order").unwrap();
+    }
+    let place = dir_place(&world, &world.disk, 63);
+    let repository = repository(&world, &world.disk, &place, 64).unwrap();
+    back_up(&repository).unwrap();
+    let shop = site_id("shop.example");
+    let site = What::Site(shop.clone());
+    let one = What::Session(shop.clone(), session_id("shop.example-b"));
+    // Two segments at most: of the sessions, and of the hold.
+    assert!(repository.restore(1, "/site", &site, ON).unwrap().segments <= 2);
+    assert!(repository.restore(1, "/one", &one, ON).unwrap().segments <= 1);
+    world.clock.advance_ms(40 * DAY);
+    store.retention(&Retention::new().trust_clock()).unwrap();
+    assert_eq!(content(&store).len(), 2, "those that are held");
+    let copy = open_restored(&world, &world.disk, "/site", 65).unwrap();
+    let left = content(&copy);
+    assert_eq!(left.len(), 1);
+    assert!(left.keys().all(|(site, _)| site == "shop.example"));
+    let copy = open_restored(&world, &world.disk, "/one", 66).unwrap();
+    assert_eq!(content(&copy).len(), 0, "its day has passed, and another one is held");
+}
+
+#[test]
 fn prune_takes_two_phases_and_leaves_what_a_snapshot_names() {
     let world = World::new(31);
     let store = world.open(&world.disk, 32).unwrap();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::body::Meter;
+use super::fetch::digest_of;
 use super::repository::{LISTS, PIECES, Repository, SEGMENTS};
-use super::restore::digest_of;
 use super::{Watch, in_parallel};
 use crate::env::COPIERS;
 use crate::error::{Damage, Error, Result};

@@ -6,8 +6,8 @@
 //! marks. A snapshot is opened in place as a store that is only read
 //! ([`Repository::open_snapshot`]), or [restored](Repository::restore) whole, for one site, or for one session.
 //!
-//! What is damaged does not keep the rest from being backed up: as much is saved as can be, and the damage is told, in
-//! [`Done::damage`].
+//! What is damaged does not keep the rest from being backed up or restored: as much is saved as can be, and the damage is told, in
+//! [`Done::damage`] and [`Restored::damage`].
 //!
 //! Backups hold no keys. Whoever reads one needs the store's keyring as it is *now*: what was erased or has expired since cannot be
 //! read out of any backup. The layout is described under *Repository* in the [format](mod@crate::format).
@@ -17,13 +17,14 @@
 //! | `dir` | a directory as a [`Place`] |
 //! | `repository` | root, snapshots, lists and marks, sealed and opened |
 //! | `source`, `plan`, `run`, `copy` | what there is to back up; what of it the repository lacks; doing it, and the copying in it |
-//! | `view`, `restore` | a snapshot as a store; a store out of a snapshot |
+//! | `view`, `restore`, `fetch` | a snapshot as a store; a store out of a snapshot, and the copying for it |
 //! | `check`, `prune` | whether everything is there; removing what is not needed |
 
 mod body;
 mod check;
 mod copy;
 mod dir;
+mod fetch;
 mod plan;
 mod prune;
 mod repository;

@@ -2,24 +2,27 @@
 //!
 //! Everything passes the keyring as it is now. Segments whose day has passed or whose hold has ended are left out; of segments in which sessions were erased
 //! the others' sealed bytes are copied, and nothing is decrypted. The keyring is only read.
+//!
+//! What is damaged, in the store that was backed up or in the repository, does not keep the rest from being restored: it is copied as it is, and
+//! told. The manifest knows what it should be.
 
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
-use super::body::{Meter, is_stopped};
+use super::body::Meter;
+use super::fetch::{Fetched, Target, count, is_damage};
 use super::repository::Repository;
-use super::{COPY_BYTES, Watch, in_parallel};
-use crate::env::{Aligned, COPIERS, File, Mode, read_exact_at};
-use crate::error::{Damage, Error, Result};
-use crate::format::manifest::SegmentEntry;
-use crate::format::repository::{Piece, SnapshotBody, Stored, bytes_of};
-use crate::ids::{SessionId, SessionTag, SiteHandle, SiteId};
+use super::{Watch, in_parallel, settle_above};
+use crate::env::{COPIERS, Mode};
+use crate::error::{Error, Result};
+use crate::format::manifest::{Manifest, SegmentEntry};
+use crate::format::repository::{SnapshotBody, Stored, bytes_of};
+use crate::ids::{HoldId, SessionId, SessionTag, SiteHandle, SiteId};
 use crate::journal::file::{JOURNAL_DIR, journal_name};
-use crate::keyring::make_dir;
+use crate::journal::scan::Recovery;
+use crate::keyring::{Hold, make_dir};
 use crate::retention::log::LOG;
 use crate::segment::writer::{SEGMENT_DIR, segment_name};
 use crate::store::manifest::{self, MANIFEST};
@@ -41,7 +44,7 @@ pub enum What {
 }
 
 /// What was restored, and what was not because nobody may have it any more.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Restored {
     /// The snapshot.
     pub snapshot: u64,
@@ -59,12 +62,24 @@ pub struct Restored {
     pub expired_segments: u64,
     /// Segments that a restore that was interrupted had written.
     pub resumed_segments: u64,
+    /// Damage of the store, or of the repository, that was met; all else was restored. A file that is damaged is restored as it is, so whoever verifies or
+    /// reads what was restored is told, too; a store with a damaged journal is opened with [`Recovery::Salvage`](crate::Recovery::Salvage). A segment
+    /// that is not there, or not all of it, is left out, and of a site or a session alone, what is damaged.
+    pub damage: Vec<Error>,
 }
 
 /// What becomes of a segment.
 struct Step {
     stored: Stored,
     whole: bool,
+    /// Sessions that are to be copied, where that is known.
+    sessions: u64,
+}
+
+impl Step {
+    fn whole(stored: &Stored) -> Self {
+        Self { stored: *stored, whole: true, sessions: 0 }
+    }
 }
 
 impl Repository {
@@ -73,7 +88,7 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::NoSnapshot`], [`Error::NotEmpty`], [`Error::Interrupted`]; [`Error::UnknownSite`], [`Error::UnknownSession`], [`Error::Erased`] and
-    /// [`Error::Expired`] of what was asked for; damage; errors of the disk and of the place.
+    /// [`Error::Expired`] of what was asked for; damage of the snapshot itself; errors of the disk and of the place.
     pub fn restore(
         &self,
         number: u64,
@@ -85,23 +100,31 @@ impl Repository {
         self.keyring.refresh()?;
         let body = self.snapshot(number)?;
         let segments = self.segments(&body)?;
-        let from = self.open_body(&body, &segments)?;
-        let wanted = wanted(&from, what)?;
         let mut restored = Restored { snapshot: number, ..Restored::default() };
-        let steps = self.steps(&from, &segments, &*wanted, &mut restored)?;
-        self.prepare(dir)?;
+        let from = match self.open_body(&body, &segments, self.options.recovery) {
+            // A damaged journal, perhaps: then what else there is is to be had.
+            Err(e) if is_damage(&e) => {
+                restored.damage.push(e);
+                self.open_body(&body, &segments, Recovery::Salvage)?
+            }
+            opened => opened?,
+        };
+        let wanted = wanted(&from, what)?;
         let whole = matches!(what, What::All);
+        let steps = self.steps(&from, &segments, (&*wanted, whole), &mut restored)?;
+        self.prepare(dir)?;
         let grown: u64 = match whole {
             true => body.journals.iter().map(|j| j.bytes()).sum(),
             false => 0,
         };
         let total = steps.iter().map(|step| step.stored.entry.bytes).sum::<u64>() + grown;
-        let meter = Meter::new(total, watch);
-        let entries = self.write_segments(&from, steps, dir, &*wanted, &meter, &mut restored)?;
+        let target = Target { dir, meter: Meter::new(total, watch), damage: Mutex::default() };
+        let entries =
+            self.write_segments(&from, steps, (&*wanted, whole), &target, &mut restored)?;
         let mut manifest = body.manifest(&[]);
         manifest.segments = entries;
         if whole {
-            self.write_journals(&body, dir, &meter)?;
+            self.write_journals(&body, &target)?;
             restored.journals = body.journals.len() as u64;
         } else {
             manifest.journals.clear();
@@ -111,10 +134,11 @@ impl Repository {
         let tally = from.tally_journals(&*wanted);
         restored.sessions += tally.kept;
         restored.erased_sessions += tally.erased;
-        self.write_log(&body, dir)?;
+        self.write_log(&body, &target)?;
         restored.segments = manifest.segments.len() as u64;
         restored.bytes = manifest.segments.iter().map(|s| s.bytes).sum::<u64>() + grown;
         self.finish(dir, &manifest)?;
+        restored.damage.append(&mut target.damage.into_inner());
         Ok(restored)
     }
 
@@ -123,36 +147,48 @@ impl Repository {
         &self,
         from: &Store,
         segments: &[Stored],
-        wanted: Wanted<'_>,
+        (wanted, all): (Wanted<'_>, bool),
         restored: &mut Restored,
     ) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
         for stored in segments {
-            let Tally { kept, erased, others } = match from.tally(&stored.entry, wanted) {
+            let tally = || from.tally(&stored.entry, wanted);
+            // Perhaps it was only read wrong.
+            let tally = tally().or_else(|e| if is_damage(&e) { tally() } else { Err(e) });
+            let Tally { kept, erased, others } = match tally {
                 Err(e) if e.is_gone() => {
-                    restored.expired_segments += u64::from(!self.is_idle_hold(&stored.entry));
-                    if self.is_idle_hold(&stored.entry) {
-                        steps.push(Step { stored: *stored, whole: true });
+                    match self.idle_hold(&stored.entry) {
+                        // It is another's to ask for, too: what it holds can be read once the day has passed.
+                        Some(hold) if wanted(&hold.site, &hold.tag) => {
+                            steps.push(Step::whole(stored));
+                        }
+                        Some(_) => {}
+                        None => restored.expired_segments += 1,
                     }
                     continue;
                 }
-                // Its damage is told by whoever reads it: what can still be read of it is not lost for that.
-                Err(Error::Corrupt(_) | Error::Unsupported { .. }) => Tally::default(),
+                // What can still be read of it is not lost for that; copying it tells what is wrong.
+                Err(e) if all && is_damage(&e) => Tally::default(),
+                // Whose sessions it holds is not known: they may be others'.
+                Err(e) if is_damage(&e) => {
+                    restored.damage.push(e);
+                    continue;
+                }
                 tally => tally?,
             };
             restored.sessions += kept;
             restored.erased_sessions += erased;
             let whole = erased == 0 && others == 0;
             if kept > 0 || whole {
-                steps.push(Step { stored: *stored, whole });
+                steps.push(Step { stored: *stored, whole, sessions: kept });
             }
         }
         Ok(steps)
     }
 
-    /// Whether a segment is the copy of a hold that lasts, whose session is still kept without it: nobody reads it yet.
-    fn is_idle_hold(&self, entry: &SegmentEntry) -> bool {
-        entry.is_hold() && self.keyring.hold(&crate::ids::HoldId(entry.id.0)).is_some()
+    /// The hold whose copy a segment is, if it lasts and the session is still kept without it: nobody reads the copy yet.
+    fn idle_hold(&self, entry: &SegmentEntry) -> Option<Arc<Hold>> {
+        entry.is_hold().then(|| self.keyring.hold(&HoldId(entry.id.0))).flatten()
     }
 
     /// Makes the directory, or sees that it is one that may be written to.
@@ -172,6 +208,8 @@ impl Repository {
         }
         make_dir(env, &dir.join(SEGMENT_DIR))?;
         make_dir(env, &dir.join(JOURNAL_DIR))?;
+        // A restore that was killed may have made it, and nobody has told the disk.
+        settle_above(env, dir).map_err(failed)?;
         disk.sync_dir(dir).map_err(failed)
     }
 
@@ -179,33 +217,92 @@ impl Repository {
         &self,
         from: &Store,
         steps: Vec<Step>,
-        dir: &Path,
-        wanted: Wanted<'_>,
-        meter: &Meter<'_>,
+        (wanted, all): (Wanted<'_>, bool),
+        target: &Target<'_>,
         restored: &mut Restored,
     ) -> Result<Vec<SegmentEntry>> {
-        self.remove_others(dir, &steps)?;
-        let (entries, resumed) = (Mutex::new(Vec::new()), Mutex::new(0));
-        in_parallel(COPIERS, &steps, |Step { stored, whole }| {
-            let entry = match whole {
-                true => {
-                    *resumed.lock() += u64::from(self.copy_segment(stored, dir, meter)?);
-                    stored.entry
+        self.remove_others(target.dir, &steps)?;
+        let (entries, resumed, lost) = (Mutex::new(Vec::new()), Mutex::new(0), Mutex::new(0));
+        in_parallel(COPIERS, &steps, |step| {
+            let stored = &step.stored;
+            if !step.whole {
+                let (rewritten, left_out) = self.rewrite(from, step, wanted, target)?;
+                count(&target.meter, stored.entry.bytes)?;
+                entries.lock().extend(rewritten);
+                if rewritten.is_some() || !all {
+                    *lost.lock() += left_out;
+                    return Ok(());
                 }
-                false => {
-                    let env = self.env();
-                    let written = from.copy_wanted(&stored.entry, env, dir, wanted)?;
-                    count(meter, stored.entry.bytes)?;
-                    written
+                // Sealed bytes of erased sessions come along: nobody can open them, and the others' are not lost.
+            }
+            match self.copy_segment(stored, target)? {
+                Fetched::Copied => {}
+                Fetched::Resumed => *resumed.lock() += 1,
+                // Named all the same, it would keep all others of its sites from being listed.
+                Fetched::Lost => {
+                    *lost.lock() += step.sessions;
+                    return Ok(());
                 }
-            };
-            entries.lock().push(entry);
+            }
+            entries.lock().push(stored.entry);
             Ok(())
         })?;
         restored.resumed_segments = resumed.into_inner();
+        restored.sessions = restored.sessions.saturating_sub(lost.into_inner());
         let mut entries = entries.into_inner();
         entries.sort_by_key(|entry| (entry.day, entry.shard, entry.id.0));
         Ok(entries)
+    }
+
+    /// Writes a segment anew with the sessions of it that are wanted, without those of which blocks are damaged. Returns it, if there is anything
+    /// to be had of it, and how many sessions are not in it.
+    fn rewrite(
+        &self,
+        from: &Store,
+        step: &Step,
+        wanted: Wanted<'_>,
+        target: &Target<'_>,
+    ) -> Result<(Option<SegmentEntry>, u64)> {
+        // The session that is taken last before an error is the one that could not be copied.
+        let taken = Mutex::new((HashSet::new(), None));
+        let sound = |site: &SiteHandle, tag: &SessionTag| {
+            let (damaged, last) = &mut *taken.lock();
+            let takes = wanted(site, tag) && !damaged.contains(&(*site, *tag));
+            if takes {
+                *last = Some((*site, *tag));
+            }
+            takes
+        };
+        let mut before: Option<(String, u32)> = None;
+        loop {
+            let entry = &step.stored.entry;
+            let e = match from.copy_wanted(entry, self.env(), target.dir, &sound) {
+                Ok(written) => return Ok((Some(written), taken.into_inner().0.len() as u64)),
+                Err(e) if is_damage(&e) => e,
+                Err(e) => return Err(e),
+            };
+            let what = e.to_string();
+            let times = before.filter(|(same, _)| *same == what).map_or(1, |(_, times)| times + 1);
+            before = Some((what, times));
+            let (damaged, last) = &mut *taken.lock();
+            match (times, last.take()) {
+                // Perhaps it was only read wrong.
+                (1, _) => {}
+                (2, Some(session)) => {
+                    target.tell(e);
+                    damaged.insert(session);
+                    if damaged.len() as u64 == step.sessions {
+                        return Ok((None, step.sessions));
+                    }
+                }
+                // It is no session that is damaged, but what lists them; or all of it.
+                (2, None) => {
+                    target.tell(e);
+                    return Ok((None, step.sessions));
+                }
+                _ => return Ok((None, step.sessions)),
+            }
+        }
     }
 
     /// Removes what an interrupted restore left and this one does not need: what it had rewritten has random names.
@@ -224,102 +321,25 @@ impl Repository {
         Ok(())
     }
 
-    /// Copies a segment as it is, unless it is there; whether it was.
-    fn copy_segment(&self, stored: &Stored, dir: &Path, meter: &Meter<'_>) -> Result<bool> {
-        let (entry, disk) = (&stored.entry, &self.env().disk);
-        let name = segment_name(entry.id);
-        let path = dir.join(&name);
-        let object = self.segment_object(entry.id, stored.copy);
-        let failed = |e| Error::io("restoring", &path, e);
-        if disk.exists(&path).map_err(failed)? {
-            let there = disk.open(&path, Mode::Read).map_err(failed)?;
-            if there.len().map_err(failed)? == entry.bytes
-                && digest_of(&*there, entry.bytes).map_err(failed)? == entry.digest
-            {
-                count(meter, entry.bytes)?;
-                return Ok(true);
-            }
-        }
-        let source = self.place.open(&object, entry.bytes);
-        let source = source.map_err(|e| self.reading(&object, e))?;
-        let file = disk.open_direct(&path, Mode::Replace).map_err(failed)?;
-        let digest = self.copy(&object, &*source, (&*file, &path, 0), entry.bytes, meter)?;
-        file.sync().map_err(failed)?;
-        match digest == entry.digest {
-            true => Ok(false),
-            false => Err(Error::corrupt(&object, 0, Damage::Rot)),
-        }
-    }
-
-    fn reading(&self, object: &str, e: io::Error) -> Error {
-        match e.kind() {
-            io::ErrorKind::NotFound => Error::corrupt(object, 0, Damage::Missing),
-            io::ErrorKind::UnexpectedEof => Error::corrupt(object, 0, Damage::Truncated),
-            _ => self.failed("reading", object, e),
-        }
-    }
-
-    /// Copies an object to a place in a file; its digest.
-    fn copy(
-        &self,
-        object: &str,
-        source: &dyn File,
-        (file, path, to): (&dyn File, &Path, u64),
-        bytes: u64,
-        meter: &Meter<'_>,
-    ) -> Result<[u8; 32]> {
-        let (mut digest, mut at) = (Sha256::new(), 0);
-        let mut buf = Aligned::new(bytes.min(COPY_BYTES as u64) as usize);
-        while at < bytes {
-            let part = (bytes - at).min(COPY_BYTES as u64) as usize;
-            let read = read_exact_at(source, &mut buf[..part], at);
-            read.map_err(|e| self.reading(object, e))?;
-            digest.update(&buf[..part]);
-            let written = file.write_at(&buf[..part], to + at);
-            written.map_err(|e| Error::io("restoring", path, e))?;
-            at += part as u64;
-            count(meter, part as u64)?;
-        }
-        Ok(digest.finalize().into())
-    }
-
-    fn write_journals(&self, body: &SnapshotBody, dir: &Path, meter: &Meter<'_>) -> Result<()> {
+    fn write_journals(&self, body: &SnapshotBody, target: &Target<'_>) -> Result<()> {
         in_parallel(COPIERS, &body.journals, |journal| {
-            self.join(&dir.join(journal_name(journal.id)), &journal.pieces, meter)
+            self.join(&journal_name(journal.id), &journal.pieces, target, &target.meter)
         })
     }
 
-    /// Puts a file together of its pieces.
-    fn join(&self, path: &Path, pieces: &[Piece], meter: &Meter<'_>) -> Result<()> {
-        let failed = |e| Error::io("restoring", path, e);
-        let file = self.env().disk.open_direct(path, Mode::Replace).map_err(failed)?;
-        let mut to = 0;
-        for piece in pieces {
-            let object = self.piece_object(piece.id);
-            let source = self.place.open(&object, piece.bytes);
-            let source = source.map_err(|e| self.reading(&object, e))?;
-            let digest = self.copy(&object, &*source, (&*file, path, to), piece.bytes, meter)?;
-            if digest != piece.digest {
-                return Err(Error::corrupt(&object, 0, Damage::Rot));
-            }
-            to += piece.bytes;
-        }
-        file.sync().map_err(failed)
-    }
-
     /// The log of deletions is that of the newest snapshot: the keyring knows of later deletions than an older one has.
-    fn write_log(&self, body: &SnapshotBody, dir: &Path) -> Result<()> {
+    fn write_log(&self, body: &SnapshotBody, target: &Target<'_>) -> Result<()> {
         let newest = self.numbers(1)?.first().copied().filter(|newest| *newest != body.number);
         let newest = newest.and_then(|newest| self.read_snapshot(newest).ok());
         let pieces = newest.map_or_else(|| body.deletions.clone(), |(_, newest)| newest.deletions);
         if bytes_of(&pieces) == 0 {
             return Ok(());
         }
-        self.join(&dir.join(LOG), &pieces, &Meter::new(0, &|_| true))
+        self.join(LOG, &pieces, target, &Meter::new(0, &|_| true))
     }
 
     /// Makes everything durable, and then the store one.
-    fn finish(&self, dir: &Path, manifest: &crate::format::manifest::Manifest) -> Result<()> {
+    fn finish(&self, dir: &Path, manifest: &Manifest) -> Result<()> {
         let env = self.env();
         let disk = &env.disk;
         let failed = |e| Error::io("restoring into", dir, e);
@@ -340,26 +360,6 @@ impl Repository {
         };
         write().map_err(failed)
     }
-}
-
-fn count(meter: &Meter<'_>, bytes: u64) -> Result<()> {
-    meter.add(bytes).map_err(|e| match is_stopped(&e) {
-        true => Error::Interrupted,
-        false => Error::io("restoring", PathBuf::new(), e),
-    })
-}
-
-/// The digest of a file's first bytes.
-pub(super) fn digest_of(file: &dyn File, bytes: u64) -> io::Result<[u8; 32]> {
-    let (mut digest, mut at) = (Sha256::new(), 0);
-    let mut buf = vec![0; bytes.min(COPY_BYTES as u64) as usize];
-    while at < bytes {
-        let part = (bytes - at).min(COPY_BYTES as u64) as usize;
-        read_exact_at(file, &mut buf[..part], at)?;
-        digest.update(&buf[..part]);
-        at += part as u64;
-    }
-    Ok(digest.finalize().into())
 }
 
 type Choice = Arc<dyn Fn(&SiteHandle, &SessionTag) -> bool + Send + Sync>;

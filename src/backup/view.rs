@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::repository::{Piece, SnapshotBody, Stored, bytes_of};
 use crate::ids::FileId;
 use crate::journal::file::journal_name;
+use crate::journal::scan::Recovery;
 use crate::retention::log::LOG;
 use crate::segment::writer::segment_name;
 use crate::store::manifest::{self, MANIFEST};
@@ -55,7 +56,7 @@ impl Repository {
     pub fn open_snapshot(&self, number: u64) -> Result<Store> {
         let body = self.snapshot(number)?;
         let segments = self.segments(&body)?;
-        self.open_body(&body, &segments)
+        self.open_body(&body, &segments, self.options.recovery)
     }
 
     /// One snapshot.
@@ -68,7 +69,12 @@ impl Repository {
         }
     }
 
-    pub(super) fn open_body(&self, body: &SnapshotBody, segments: &[Stored]) -> Result<Store> {
+    pub(super) fn open_body(
+        &self,
+        body: &SnapshotBody,
+        segments: &[Stored],
+        recovery: Recovery,
+    ) -> Result<Store> {
         let env = self.env();
         let root = PathBuf::from(format!("/snapshot {} of {}", body.number, self.name()));
         let mut files = HashMap::new();
@@ -90,7 +96,7 @@ impl Repository {
         let (below, place) = (Arc::clone(&env.disk), Arc::clone(&self.place));
         let view = View { below, root: root.clone(), place, files };
         let env = Env { disk: Arc::new(view), ..env.clone() };
-        let options = Options { dir: root, env, ..self.options.clone() };
+        let options = Options { dir: root, env, recovery, ..self.options.clone() };
         Store::open_read_only(options)
     }
 

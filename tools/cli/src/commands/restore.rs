@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use reelvault::backup::{Repository, Restored, What};
-use reelvault::{Depth, SessionId, SiteId};
+use reelvault::{Depth, Error, SessionId, SiteId};
 use serde::Serialize;
 
 use crate::access::{Access, RepositoryArgs};
@@ -26,7 +26,10 @@ The directory must be empty; a restore that was interrupted goes on. The
 keyring in use opens what is restored: name it with --keyring and --key-file.
 Name the store with --store or REELVAULT_STORE, too; its directory need not
 exist any more. What was erased or has expired since the snapshot was made is
-not restored.";
+not restored.
+
+When damage is met, all else is restored, and the command ends with 13: what is
+damaged is there as it is, and of a --site or --session alone it is left out.";
 
 /// A snapshot that was taken longer before the wanted time is not taken for it unasked.
 const EXACT_MS_DEFAULT: &str = "26h";
@@ -70,6 +73,7 @@ struct Body {
     erased_sessions: u64,
     expired_segments: u64,
     resumed_segments: u64,
+    damage: Vec<String>,
     verified: Option<bool>,
 }
 
@@ -131,14 +135,28 @@ pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
         print(&restored, damage.as_ref().map(Vec::is_empty), out)?;
     }
     out.flush()?;
-    let Some(first) = damage.iter().flatten().next() else { return Ok(Exit::Done) };
-    output::complain(&Told {
-        exit: Exit::Corrupt,
-        what: tell(first).what,
-        help: "It was damaged when it was backed up. An earlier snapshot may have it whole."
-            .to_owned(),
-    });
-    Ok(Exit::Corrupt)
+    Ok(conclude(&restored, damage.iter().flatten().next()))
+}
+
+/// How to end: damage that was met while restoring goes before what verifying found, which may be the same.
+fn conclude(restored: &Restored, found: Option<&Error>) -> Exit {
+    let (what, help) = match (restored.damage.first(), found) {
+        (Some(first), _) => {
+            let places = restored.damage.len() as u64;
+            let places = human::of(places, "damaged place was", "damaged places were");
+            let help = "All else was restored. See what is damaged with: reelvault verify, and with: \
+                        reelvault check --read-data. An earlier snapshot may have it whole.";
+            (format!("{places} met, the first: {}", tell(first).what), help)
+        }
+        (None, Some(first)) => {
+            let help =
+                "It was damaged when it was backed up. An earlier snapshot may have it whole.";
+            (tell(first).what, help)
+        }
+        (None, None) => return Exit::Done,
+    };
+    output::complain(&Told { exit: Exit::Corrupt, what, help: help.to_owned() });
+    Exit::Corrupt
 }
 
 fn body(restored: &Restored, verified: Option<bool>) -> Body {
@@ -151,6 +169,7 @@ fn body(restored: &Restored, verified: Option<bool>) -> Body {
         erased_sessions: restored.erased_sessions,
         expired_segments: restored.expired_segments,
         resumed_segments: restored.resumed_segments,
+        damage: restored.damage.iter().map(|e| tell(e).what).collect(),
         verified,
     }
 }
@@ -171,6 +190,10 @@ fn print(restored: &Restored, verified: Option<bool>, out: &mut Out) -> Run<()> 
     if restored.resumed_segments > 0 {
         let resumed = human::of(restored.resumed_segments, "segment", "segments");
         pairs.push(("resumed", format!("{resumed} were there already")));
+    }
+    if !restored.damage.is_empty() {
+        let places = human::of(restored.damage.len() as u64, "place", "places");
+        pairs.push(("damaged", places));
     }
     pairs.extend(
         verified.map(|sound| ("verified", if sound { "sound" } else { "DAMAGED" }.to_owned())),

@@ -1,0 +1,321 @@
+//! A store, or a repository, is damaged in one place: all else is backed up and restored, and the damage is told.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use common::backups::*;
+use common::sim::World;
+use common::{DAY, session_id, site_id};
+use reelvault::backup::{Backup, How, Place, ReadShare, Repository, SimPlace, What};
+use reelvault::env::Clock;
+use reelvault::{Damage, Depth, Error, Held, Query, Recovery, Store};
+
+/// What can be read of a store, sessions that cannot be read left out.
+fn readable(store: &Store) -> Content {
+    let mut all = Content::new();
+    for info in store.sites() {
+        let site = store.site(&info.id).unwrap();
+        let Ok(page) = site.sessions(&Query::new().limit(1_000)) else { continue };
+        for found in page.sessions {
+            let mut events = Vec::new();
+            let replay = site.replay(&found.id);
+            if replay.is_ok_and(|mut replay| replay.write_to(&mut events).is_ok()) {
+                all.insert((info.id.to_string(), found.id.to_string()), events);
+            }
+        }
+    }
+    all
+}
+
+fn files(world: &World, folder: &str, suffix: &str) -> Vec<PathBuf> {
+    let is_one = |path: &PathBuf| {
+        path.starts_with(folder) && path.extension().is_some_and(|ending| ending == suffix)
+    };
+    world.disk.paths().into_iter().filter(is_one).collect()
+}
+
+fn segments_of(world: &World) -> Vec<PathBuf> {
+    files(world, "/store/segment", "rvs")
+}
+
+/// The kinds of damage, those of errors of the disk as none.
+fn kinds(damage: &[Error]) -> Vec<Option<Damage>> {
+    let kind = |e: &Error| match e {
+        Error::Corrupt(c) => Some(c.kind),
+        _ => None,
+    };
+    damage.iter().map(kind).collect()
+}
+
+fn bucket(world: &World) -> (SimPlace, Arc<dyn Place>) {
+    let sim = SimPlace::new(world.clock.now_ms(), 1);
+    (sim.clone(), Arc::new(sim))
+}
+
+/// The store as a reader sees it who reads around damage.
+fn salvaged(world: &World, dir: &str, seed: u64) -> Store {
+    let mirrors = ["/keys/a/keyring", "/keys/b/keyring"].map(PathBuf::from);
+    let env = world.disk.env(&world.clock, seed);
+    let provider = common::sim::key_on(&env).unwrap();
+    let options = reelvault::Options::new(dir, mirrors, provider).env(env).shards(2);
+    Store::open_read_only(options.background(false).recovery(Recovery::Salvage)).unwrap()
+}
+
+/// A store with sessions of two days in segments, and one in journals.
+fn recorded(seed: u64) -> (World, Store) {
+    let world = World::new(seed);
+    let store = world.open(&world.disk, seed + 1).unwrap();
+    record(&world, &store, &["a"], 0, 3);
+    store.archive().unwrap();
+    world.clock.advance_ms(DAY);
+    record(&world, &store, &["k"], 0, 3);
+    store.archive().unwrap();
+    record(&world, &store, &["b"], 0, 2);
+    (world, store)
+}
+
+#[test]
+fn chunks_behind_a_damaged_frame_of_a_live_journal_reach_every_later_backup() {
+    let world = World::new(1);
+    let store = world.open(&world.disk, 2).unwrap();
+    record(&world, &store, &["a"], 0, 4);
+    let journals = files(&world, "/store/journal", "rvj");
+    let used = |path: &PathBuf| world.disk.file_bytes(path).unwrap().iter().rposition(|b| *b != 0);
+    let (damaged, end) =
+        journals.iter().find_map(|path| used(path).map(|end| (path, end as u64))).unwrap();
+    // In the first frame: others follow that say that it was durable.
+    assert!(end > 6_000);
+    world.disk.corrupt(damaged, 4_096 + 200, 1).unwrap();
+    let (_, place) = bucket(&world);
+    let options = options_on(&world, &world.disk, 3).recovery(Recovery::Salvage);
+    let repository = Repository::open_or_make(Arc::clone(&place), options).unwrap();
+    let strict = Repository::open(place, options_on(&world, &world.disk, 4)).unwrap();
+    let mut backup = Backup::new(&repository, Path::new("/store")).unwrap();
+    let first = backup.run(&How::default(), ON).unwrap();
+    assert_eq!(kinds(&first.damage), [Some(Damage::BeforeValidFrames)]);
+    let used_in_all: u64 = journals.iter().filter_map(used).map(|end| end as u64 + 1).sum();
+    assert!(first.copied_bytes < used_in_all + 1_000, "no zeros that lie ahead of the frames");
+
+    let is_whole = |number: u64, seed: u64| {
+        let now = readable(&salvaged(&world, "/store", seed));
+        assert_eq!(readable(&repository.open_snapshot(number).unwrap()), now);
+        let dir = format!("/restored-{number}");
+        let restored = strict.restore(number, &dir, &What::All, ON).unwrap();
+        assert_eq!(kinds(&restored.damage), [Some(Damage::BeforeValidFrames)]);
+        assert_eq!(readable(&salvaged(&world, &dir, seed + 1)), now);
+        now.values().map(Vec::len).sum::<usize>()
+    };
+    let before = is_whole(1, 100);
+    record(&world, &store, &["a", "b"], 4, 2);
+    let second = backup.run(&How::default(), ON).unwrap();
+    assert!(second.copied_bytes > 0);
+    assert_eq!(kinds(&second.damage), [Some(Damage::BeforeValidFrames)], "it is still there");
+    let after = is_whole(2, 200);
+    assert!(after > before + 10_000, "{before} bytes, then {after}");
+
+    let idle = backup.follow(&How::default(), ON).unwrap();
+    assert_eq!((idle.snapshot, idle.damage.len()), (None, 1));
+    record(&world, &store, &["b"], 6, 1);
+    assert_eq!(backup.follow(&How::default(), ON).unwrap().snapshot, Some(3));
+    assert!(is_whole(3, 300) > after);
+}
+
+/// Spoils a file; how its damage is told.
+type Spoil = (fn(&World, &PathBuf), Option<Damage>);
+
+const SPOILS: [Spoil; 3] = [
+    (|world, path| world.disk.remove_file(path).unwrap(), Some(Damage::Missing)),
+    (|world, path| world.disk.truncate_file(path, 500).unwrap(), Some(Damage::Truncated)),
+    (|world, path| world.disk.lose_sector(path, 600).unwrap(), None),
+];
+
+#[test]
+fn a_segment_that_cannot_be_read_is_told_and_all_else_is_backed_up() {
+    for (n, (spoil, kind)) in SPOILS.into_iter().enumerate() {
+        let seed = 100 * (n as u64 + 1);
+        let (world, store) = recorded(seed);
+        let all = content(&store);
+        let path = &segments_of(&world)[0];
+        let good = world.disk.file_bytes(path).unwrap();
+        spoil(&world, path);
+        let place = dir_place(&world, &world.disk, seed + 2);
+        let repository = repository(&world, &world.disk, &place, seed + 3).unwrap();
+        let done = back_up(&repository).unwrap();
+        assert_eq!((done.snapshot, kinds(&done.damage)), (Some(1), vec![kind]));
+        assert_eq!(done.copied_segments, done.segments, "those that the snapshot has");
+        let saved = content(&repository.open_snapshot(1).unwrap());
+        assert!(saved.len() < all.len() && saved.len() > 2, "{}", saved.len());
+        assert!(saved.iter().all(|(key, events)| all[key] == *events));
+        assert!(repository.check(ReadShare::All, ON).unwrap().damage.is_empty());
+
+        world.disk.write_file(path, &good).unwrap();
+        let mended = back_up(&repository).unwrap();
+        assert!(mended.damage.is_empty(), "{:?}", mended.damage);
+        assert_eq!(content(&repository.open_snapshot(2).unwrap()), all);
+    }
+}
+
+#[test]
+fn a_continuous_backup_tells_of_an_unreadable_segment_and_tries_it_again_but_not_at_every_step() {
+    let (world, store) = recorded(11);
+    let path = &segments_of(&world)[0];
+    let good = world.disk.file_bytes(path).unwrap();
+    world.disk.truncate_file(path, 500).unwrap();
+    let (_, place) = bucket(&world);
+    let repository = repository(&world, &world.disk, &place, 13).unwrap();
+    let mut backup = Backup::new(&repository, Path::new("/store")).unwrap();
+    let mut step = || backup.follow(&How::default(), ON).unwrap();
+    assert_eq!(step().snapshot, Some(1));
+    for _ in 0..3 {
+        let idle = step();
+        assert_eq!(idle.snapshot, None, "nothing has changed");
+        assert_eq!(kinds(&idle.damage), [Some(Damage::Truncated)]);
+    }
+    world.disk.write_file(path, &good).unwrap();
+    record(&world, &store, &["c"], 0, 1);
+    let soon = step();
+    assert_eq!((soon.snapshot, soon.damage.len()), (Some(2), 1), "it is not read all the time");
+    world.clock.advance_ms(15 * 60_000);
+    let later = step();
+    assert_eq!((later.snapshot, later.damage.len()), (Some(3), 0));
+    assert_eq!(content(&repository.open_snapshot(3).unwrap()), content(&store));
+}
+
+#[test]
+fn a_segment_that_goes_away_under_a_backup_by_right_is_no_damage() {
+    let (world, store) = recorded(21);
+    record(&world, &store, &["c", "d"], 0, 6);
+    store.archive().unwrap();
+    let (_, place) = bucket(&world);
+    let repository = repository(&world, &world.disk, &place, 23).unwrap();
+    let began = AtomicBool::new(false);
+    let erase = |_| {
+        // The first segment has been copied: all others are replaced or dropped.
+        if !began.swap(true, Relaxed) {
+            let before = segments_of(&world);
+            for site in common::sim::SITES {
+                let ids = ["a", "c", "k"].map(|name| session_id(&format!("{site}-{name}")));
+                store.site(&site_id(site)).unwrap().erase_sessions(ids, Held::Refuse).unwrap();
+            }
+            store.reclaim(0.0).unwrap();
+            assert!(segments_of(&world).iter().all(|path| !before.contains(path)));
+        }
+        true
+    };
+    let mut backup = Backup::new(&repository, Path::new("/store")).unwrap();
+    let done = backup.run(&How::default(), &erase).unwrap();
+    assert!(done.damage.is_empty(), "{:?}", done.damage);
+    let number = done.snapshot.unwrap();
+    assert_eq!(content(&repository.open_snapshot(number).unwrap()), content(&store));
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_is_told_and_what_an_earlier_backup_has_of_it_stays() {
+    let (world, store) = recorded(31);
+    let (_, place) = bucket(&world);
+    let repository = repository(&world, &world.disk, &place, 33).unwrap();
+    back_up(&repository).unwrap();
+    let all = content(&store);
+    // Its head.
+    let path = &files(&world, "/store/journal", "rvj")[0];
+    world.disk.corrupt(path, 70, 1).unwrap();
+    record(&world, &store, &["c"], 0, 1);
+    let mut backup = Backup::new(&repository, Path::new("/store")).unwrap();
+    let done = backup.run(&How::default(), ON).unwrap();
+    assert_eq!((done.snapshot, done.damage.len()), (Some(2), 1), "{:?}", done.damage);
+    let saved = content(&repository.open_snapshot(2).unwrap());
+    assert!(all.iter().all(|(key, events)| saved.get(key) == Some(events)));
+    assert!(saved.len() > all.len(), "what the other journal has is new");
+    let idle = backup.follow(&How::default(), ON).unwrap();
+    assert_eq!((idle.snapshot, idle.damage.len()), (None, 1));
+}
+
+#[test]
+fn a_segment_that_rotted_before_its_first_backup_is_restored_as_it_is_and_told() {
+    let (world, store) = recorded(41);
+    let all = content(&store);
+    let path = &segments_of(&world)[0];
+    // In a block of a session.
+    world.disk.corrupt(path, 300, 1).unwrap();
+    let (_, place) = bucket(&world);
+    let repository = repository(&world, &world.disk, &place, 43).unwrap();
+    assert_eq!(kinds(&back_up(&repository).unwrap().damage), [Some(Damage::Rot)]);
+
+    let restored = repository.restore(1, "/restored", &What::All, ON).unwrap();
+    assert_eq!(kinds(&restored.damage), [Some(Damage::Rot)]);
+    let copy = open_restored(&world, &world.disk, "/restored", 44).unwrap();
+    let told = copy.verify(Depth::Content, |_, _| {}).unwrap();
+    assert!(!told.damage.is_empty(), "the manifest knows what it should be");
+    let saved = readable(&copy);
+    assert_eq!(saved.len(), all.len() - 1);
+    assert!(saved.iter().all(|(key, events)| all[key] == *events));
+    let (hit, _) = all.iter().find(|(key, _)| !saved.contains_key(*key)).unwrap();
+
+    let site = What::Site(site_id(&hit.0));
+    let restored = repository.restore(1, "/site", &site, ON).unwrap();
+    assert_eq!(restored.damage.len(), 1, "{:?}", restored.damage);
+    let of_site = readable(&open_restored(&world, &world.disk, "/site", 45).unwrap());
+    assert!(!of_site.is_empty() && of_site.keys().all(|(site, _)| *site == hit.0));
+    assert_eq!(of_site, saved.into_iter().filter(|(key, _)| key.0 == hit.0).collect());
+}
+
+#[test]
+fn a_rotten_session_costs_a_segment_that_is_rewritten_nothing_but_itself() {
+    let (world, store) = recorded(51);
+    record(&world, &store, &["c", "d", "e"], 0, 4);
+    store.archive().unwrap();
+    let all = content(&store);
+    let mut hit = 0;
+    for (n, path) in segments_of(&world).iter().enumerate() {
+        let seed = 1_000 * (n as u64 + 1);
+        let good = world.disk.file_bytes(path).unwrap();
+        world.disk.corrupt(path, 300, 1).unwrap();
+        let (_, place) = bucket(&world);
+        let repository = repository(&world, &world.disk, &place, seed).unwrap();
+        back_up(&repository).unwrap();
+        world.disk.write_file(path, &good).unwrap();
+        for (m, site) in common::sim::SITES.into_iter().enumerate() {
+            let (dir, what) = (format!("/site-{n}-{m}"), What::Site(site_id(site)));
+            let restored = repository.restore(1, &dir, &what, ON).unwrap();
+            let seed = seed + 10 + m as u64;
+            let copy = readable(&open_restored(&world, &world.disk, &dir, seed).unwrap());
+            let of_site = all.iter().filter(|(key, _)| key.0 == site).count();
+            assert_eq!(copy.len() + restored.damage.len(), of_site, "{:?}", restored.damage);
+            assert!(copy.iter().all(|(key, events)| key.0 == site && all[key] == *events));
+            hit += restored.damage.len();
+        }
+    }
+    assert_eq!(hit, segments_of(&world).len(), "one session of each");
+}
+
+#[test]
+fn a_lost_or_spoilt_object_costs_a_restore_nothing_but_itself() {
+    let (world, store) = recorded(61);
+    let all = content(&store);
+    let (sim, place) = bucket(&world);
+    let repository = repository(&world, &world.disk, &place, 62).unwrap();
+    back_up(&repository).unwrap();
+    let objects = sim.objects();
+    let (name, good) = objects.iter().find(|(name, _)| name.contains("/segment/")).unwrap();
+    let lose: [(&dyn Fn(), Option<Damage>); 3] = [
+        (&|| sim.lose(name), Some(Damage::Missing)),
+        (&|| sim.spoil(name, &good[..good.len() - 9]), Some(Damage::Truncated)),
+        (&|| sim.spoil(name, &[&good[1..], &[0]].concat()), Some(Damage::Rot)),
+    ];
+    for (n, (lose, kind)) in lose.into_iter().enumerate() {
+        lose();
+        let dir = format!("/restored-{n}");
+        let restored = repository.restore(1, &dir, &What::All, ON).unwrap();
+        assert_eq!(kinds(&restored.damage), [kind]);
+        let copy = open_restored(&world, &world.disk, &dir, 63 + n as u64).unwrap();
+        let is_there = kind == Some(Damage::Rot);
+        assert_eq!(copy.verify(Depth::Content, |_, _| {}).unwrap().is_sound(), !is_there);
+        let saved = readable(&copy);
+        assert!(is_there || saved.len() >= 4, "{}", saved.len());
+        assert!(saved.iter().all(|(key, events)| all[key] == *events));
+    }
+}
