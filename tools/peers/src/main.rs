@@ -6,10 +6,12 @@
 
 mod engine;
 mod goals;
+mod how;
 mod measure;
 mod plot;
 mod provenance;
 mod report;
+mod results;
 mod run;
 mod seal;
 mod syncs;
@@ -56,7 +58,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Measures, and writes results.json, RESULTS.md and plots.
-    Run(run::How),
+    Run(how::How),
     /// Writes RESULTS.md and the plots again from results.json.
     Report {
         /// The folder with results.json.

@@ -5,7 +5,7 @@ use std::path::Path;
 use plotters::prelude::*;
 
 use crate::engine::Track;
-use crate::run::Results;
+use crate::results::Results;
 use crate::{PeerError, Result};
 
 /// Title, unit, and the pieces of work with the figure of each.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::engine::Track;
 use crate::measure::median;
-use crate::run::{Failure, Results};
+use crate::results::{Failure, Results};
 use crate::{PeerError, Result, goals, plot};
 
 const JSON: &str = "results.json";
@@ -44,58 +44,6 @@ fn write_page(results: &Results, out: &Path) -> Result<()> {
     put(&out.join(PAGE), page(results, &plots).as_bytes())
 }
 
-impl Results {
-    /// The peers of a track, reelvault first and the limit last.
-    pub(crate) fn peers(&self, track: Track) -> Vec<String> {
-        let mut peers: Vec<String> = Vec::new();
-        for measured in self.measured.iter().filter(|m| m.track == track) {
-            if !peers.contains(&measured.peer) {
-                peers.push(measured.peer.clone());
-            }
-        }
-        let order = |peer: &String| match peer.as_str() {
-            "reelvault" => (0, String::new()),
-            "limit" => (2, String::new()),
-            other => (1, other.to_lowercase()),
-        };
-        peers.sort_by_key(order);
-        peers
-    }
-
-    /// The figures of all rounds, sorted.
-    fn rounds(&self, track: Track, peer: &str, work: &str, figure: &str) -> Vec<f64> {
-        let same =
-            self.measured.iter().filter(|m| m.track == track && m.peer == peer && m.work == work);
-        let mut values: Vec<f64> =
-            same.filter_map(|m| m.figures.get(figure).copied()).filter(|v| v.is_finite()).collect();
-        values.sort_by(f64::total_cmp);
-        values
-    }
-
-    /// The median of the rounds.
-    pub(crate) fn median(&self, track: Track, peer: &str, work: &str, figure: &str) -> Option<f64> {
-        median(&self.rounds(track, peer, work, figure))
-    }
-
-    /// The pieces of work, and the figures of each, as they first came.
-    fn works(&self, track: Track) -> Vec<(String, Vec<String>)> {
-        let mut works: Vec<(String, Vec<String>)> = Vec::new();
-        for measured in self.measured.iter().filter(|m| m.track == track) {
-            let at =
-                works.iter().position(|(work, _)| *work == measured.work).unwrap_or_else(|| {
-                    works.push((measured.work.clone(), Vec::new()));
-                    works.len() - 1
-                });
-            for figure in measured.figures.keys() {
-                if !works[at].1.contains(figure) {
-                    works[at].1.push(figure.clone());
-                }
-            }
-        }
-        works
-    }
-}
-
 fn page(results: &Results, plots: &[(String, String)]) -> String {
     let mut page = String::new();
     let versions: Vec<_> = results.versions.iter().map(|(name, v)| format!("{name} {v}")).collect();
@@ -122,7 +70,11 @@ fn page(results: &Results, plots: &[(String, String)]) -> String {
             "| what | goal | reelvault | beside | | ratio | |\n|---|---|---:|---|---:|---:|---|\n",
         );
         for goal in goals {
-            let reached = if goal.reached { "reached" } else { "**missed**" };
+            let reached = match goal.reached {
+                None => "",
+                Some(true) => "reached",
+                Some(false) => "**missed**",
+            };
             let (name, figure) =
                 goal.beside.map_or_else(Default::default, |(name, figure)| (name, number(figure)));
             let _ = writeln!(

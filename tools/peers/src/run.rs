@@ -1,111 +1,16 @@
 //! All of it: which work, in which order, and how many times.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 
-use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
+use clap::ValueEnum;
 
 use crate::engine::{Peer, Track};
+use crate::how::{How, Part};
 use crate::measure::{self, Figures};
+use crate::results::{Failure, Measured, Results};
 use crate::task::Task;
 use crate::{PeerError, Result, provenance, report, syncs};
-
-/// What is measured, and where.
-#[derive(Args)]
-pub(crate) struct How {
-    /// The folder of the corpus.
-    #[arg(long, default_value = "tools/recorder/corpus")]
-    corpus: PathBuf,
-    /// A folder on the disk to be measured; what is made in it is removed.
-    #[arg(long)]
-    dir: Option<PathBuf>,
-    /// Where results.json, RESULTS.md and the plots are written.
-    #[arg(long, default_value = "tools/peers")]
-    out: PathBuf,
-    /// Only these peers; reelvault is always among them.
-    #[arg(long)]
-    peer: Vec<Peer>,
-    /// Only this track.
-    #[arg(long)]
-    track: Vec<Track>,
-    /// Only this work: ingest, read (with deleting), kill, backup or growth.
-    #[arg(long)]
-    only: Vec<Part>,
-    /// Rounds; medians are told.
-    #[arg(long, default_value_t = 5)]
-    rounds: u32,
-    /// Much less of everything, in two rounds: to see that it works.
-    #[arg(long)]
-    quick: bool,
-    /// What chance follows from.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Adds to results.json, which must be of this commit, seed and amount, the parts of rounds that it does not have yet.
-    #[arg(long)]
-    resume: bool,
-}
-
-/// A part of the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Part {
-    Ingest,
-    Read,
-    Kill,
-    Backup,
-    Growth,
-}
-
-impl Part {
-    /// Whether some work, by its name in the results, is of this part.
-    fn has(self, work: &str) -> bool {
-        match self {
-            Self::Ingest => work.starts_with("ingest") || work.starts_with("syncs"),
-            Self::Read => matches!(work, "fill" | "read" | "delete"),
-            Self::Kill => work == "reopen",
-            Self::Backup => work == "backup",
-            Self::Growth => work.starts_with("fill, ") || work.starts_with("read, "),
-        }
-    }
-}
-
-/// All results of a run.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Results {
-    pub(crate) machine: String,
-    pub(crate) commit: String,
-    pub(crate) date: String,
-    pub(crate) versions: BTreeMap<String, String>,
-    pub(crate) seed: u64,
-    pub(crate) rounds: u32,
-    pub(crate) quick: bool,
-    pub(crate) measured: Vec<Measured>,
-    /// What a peer could not do.
-    pub(crate) failures: Vec<Failure>,
-}
-
-/// A piece of work that ended in a peer's error.
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Failure {
-    pub(crate) track: Track,
-    pub(crate) peer: String,
-    pub(crate) work: String,
-    pub(crate) round: u32,
-    pub(crate) told: String,
-}
-
-/// One piece of work of one round.
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Measured {
-    pub(crate) track: Track,
-    /// A peer's name, or `limit`.
-    pub(crate) peer: String,
-    /// What was done: `ingest 64`.
-    pub(crate) work: String,
-    pub(crate) round: u32,
-    pub(crate) figures: Figures,
-}
 
 const MIB: u64 = 1 << 20;
 /// A store that has grown is read by so many processes: one as a whole is fast or slow by half, as its machine gives it a processor, and filling takes
@@ -145,58 +50,31 @@ pub(crate) fn run(how: &How) -> Result<()> {
     let (measured, failures) = (results.measured.clone(), results.failures.clone());
     let mut running = Running { how, dir, measured, failures };
     for round in 0..rounds {
-        for track in how.tracks() {
-            running.round(track, round)?;
-        }
-        // Hours of work are not lost with the next round.
+        let mut tracks = how.tracks().into_iter();
+        let done = tracks.try_for_each(|track| running.round(track, round));
+        // Hours of work are not lost with what comes after it.
         results.rounds = results.rounds.max(round + 1);
         results.measured.clone_from(&running.measured);
         results.failures.clone_from(&running.failures);
         report::write(&results, &how.out)?;
+        done?;
     }
     Ok(())
 }
 
-impl Results {
-    /// Whether rounds of the other one may be added to these.
-    fn is_of(&self, other: &Self) -> bool {
-        (&self.machine, &self.commit, self.seed, self.quick, &self.versions)
-            == (&other.machine, &other.commit, other.seed, other.quick, &other.versions)
-    }
-}
-
-impl How {
-    fn tracks(&self) -> Vec<Track> {
-        if self.track.is_empty() {
-            vec![Track::EqualSecurity, Track::Native]
-        } else {
-            self.track.clone()
-        }
-    }
-
-    fn peers(&self) -> Vec<Peer> {
-        let all = Peer::value_variants().iter().copied();
-        all.filter(|peer| {
-            self.peer.is_empty() || *peer == Peer::Reelvault || self.peer.contains(peer)
-        })
-        .collect()
-    }
-
-    fn wants(&self, part: Part) -> bool {
-        // Growth takes hours, so it has to be asked for.
-        if self.only.is_empty() { part != Part::Growth } else { self.only.contains(&part) }
-    }
-
-    fn mib(&self, full: u64, quick: u64) -> String {
-        ((if self.quick { quick } else { full }) * MIB).to_string()
-    }
-}
-
 impl Running<'_> {
-    /// Whether a part is asked for, and not among the results yet.
-    fn wants(&self, part: Part, track: Track, round: u32) -> bool {
-        let is_there = |m: &Measured| m.track == track && m.round == round && part.has(&m.work);
-        self.how.wants(part) && !self.measured.iter().any(is_there)
+    /// Whether a peer has not done some work of a round yet. All of it is done again then, as one piece looks at what the other left.
+    fn lacks(&mut self, (track, peer, round): (Track, &str, u32), works: &[&str]) -> bool {
+        let is_there = |m: &Measured| (m.track, &*m.peer, m.round) == (track, peer, round);
+        let done = |work: &&str| self.measured.iter().any(|m| is_there(m) && m.work == **work);
+        if works.iter().all(done) {
+            return false;
+        }
+        self.measured.retain(|m| !(is_there(m) && works.contains(&&*m.work)));
+        self.failures.retain(|f| {
+            (f.track, &*f.peer, f.round) != (track, peer, round) || !works.contains(&&*f.work)
+        });
+        true
     }
 
     /// Everything once, the peers taking turns at each piece of work.
@@ -206,50 +84,65 @@ impl Running<'_> {
         // Who comes first finds the machine as the last of the round before left it.
         let by = round as usize % peers.len();
         peers.rotate_left(by);
-        if self.wants(Part::Ingest, track, round) {
+        if self.how.wants(Part::Ingest) {
             if round == 0 {
                 self.syncs(track, &peers)?;
             }
             self.ingest(track, round, &peers)?;
         }
-        if self.wants(Part::Read, track, round) {
+        if self.how.wants(Part::Read) {
+            self.read(track, round, &peers)?;
+        }
+        if self.how.wants(Part::Kill) {
+            let raw = self.how.mib(512, 64);
+            let amount = ["--raw-bytes", &raw, "--days", "1"];
+            let tasks = [(Task::Leave, "leave"), (Task::Reopen, "reopen")];
             for peer in &peers {
-                let raw = self.how.mib(2_048, 192);
-                let long = self.how.mib(100, 24);
-                let amount = ["--raw-bytes", &raw, "--long-bytes", &long, "--threads", "8"];
-                for (task, name) in
-                    [(Task::Fill, "fill"), (Task::Read, "read"), (Task::Delete, "delete")]
-                {
-                    self.work((track, *peer, task, round), name, &amount)?;
-                }
-                self.clear(*peer)?;
-            }
-            if track == Track::EqualSecurity {
-                let raw = self.how.mib(2_048, 192);
-                let amount = ["--raw-bytes", &raw];
-                self.work((track, Peer::Reelvault, Task::Memory, round), "read", &amount)?;
+                self.together((track, *peer, round), &["reopen"], &tasks, &amount)?;
             }
         }
-        if self.wants(Part::Kill, track, round) {
-            for peer in &peers {
-                let raw = self.how.mib(512, 64);
-                let amount = ["--raw-bytes", &raw, "--days", "1"];
-                for (task, name) in [(Task::Leave, "leave"), (Task::Reopen, "reopen")] {
-                    self.work((track, *peer, task, round), name, &amount)?;
-                }
-                self.clear(*peer)?;
-            }
-        }
-        if self.wants(Part::Backup, track, round) {
+        if self.how.wants(Part::Backup) {
+            let raw = self.how.mib(2_048, 96);
+            let amount = ["--raw-bytes", &raw, "--threads", "8"];
             for peer in peers.iter().filter(|peer| peer.backs_up()) {
-                let raw = self.how.mib(2_048, 96);
-                let amount = ["--raw-bytes", &raw, "--threads", "8"];
-                self.work((track, *peer, Task::Backup, round), "backup", &amount)?;
-                self.clear(*peer)?;
+                let tasks = [(Task::Backup, "backup")];
+                self.together((track, *peer, round), &["backup"], &tasks, &amount)?;
             }
         }
-        if self.wants(Part::Growth, track, round) {
+        if self.how.wants(Part::Growth) {
             self.growth(track, round, &peers)?;
+        }
+        Ok(())
+    }
+
+    /// Pieces of work that look at what the one before left, if some of what they tell is not there yet.
+    fn together(
+        &mut self,
+        (track, peer, round): (Track, Peer, u32),
+        told: &[&str],
+        tasks: &[(Task, &str)],
+        amount: &[&str],
+    ) -> Result<()> {
+        let Some((first, _)) = tasks.first() else { return Ok(()) };
+        if !self.lacks((track, called(peer, *first), round), told) {
+            return Ok(());
+        }
+        for (task, name) in tasks {
+            self.work((track, peer, *task, round), name, amount)?;
+        }
+        self.clear(peer)
+    }
+
+    fn read(&mut self, track: Track, round: u32, peers: &[Peer]) -> Result<()> {
+        let (raw, long) = (self.how.mib(2_048, 192), self.how.mib(100, 24));
+        let amount = ["--raw-bytes", &raw, "--long-bytes", &long, "--threads", "8"];
+        let tasks = [(Task::Fill, "fill"), (Task::Read, "read"), (Task::Delete, "delete")];
+        for peer in peers {
+            self.together((track, *peer, round), &["fill", "read", "delete"], &tasks, &amount)?;
+        }
+        if track == Track::EqualSecurity {
+            let (amount, tasks) = (["--raw-bytes", &raw], [(Task::Memory, "read")]);
+            self.together((track, Peer::Reelvault, round), &["read"], &tasks, &amount)?;
         }
         Ok(())
     }
@@ -262,29 +155,36 @@ impl Running<'_> {
             let amount =
                 ["--before-bytes", &raw, "--raw-bytes", &raw, "--threads", &threads, "--days", "1"];
             let name = format!("ingest {threads}");
-            for peer in peers {
-                self.work((track, *peer, Task::Ingest, round), &name, &amount)?;
-                self.clear(*peer)?;
-            }
+            self.ingest_all((track, round), peers, &name, &amount)?;
             if track == Track::EqualSecurity {
-                self.work((track, Peer::Reelvault, Task::Limit, round), &name, &amount)?;
-                self.clear(Peer::Reelvault)?;
+                let tasks = [(Task::Limit, &*name)];
+                self.together((track, Peer::Reelvault, round), &[&name], &tasks, &amount)?;
+            }
+            if track == Track::EqualSecurity && threads == "64" {
+                // reelvault's own level is 1: what another one is worth to the others.
+                let amount = [&amount[..], &["--pack-level", "1"]].concat();
+                self.ingest_all((track, round), peers, "ingest 64, level 1", &amount)?;
             }
         }
         if round == 0 && track == Track::EqualSecurity {
-            self.long_ingest(peers)?;
+            // A rush into a new store: so much that whatever is put off catches up with it. One round shows it.
+            let raw = self.how.mib(4_096, 192);
+            let amount = ["--raw-bytes", &raw, "--threads", "64", "--days", "1"];
+            self.ingest_all((track, round), peers, "ingest 64, long", &amount)?;
         }
         Ok(())
     }
 
-    /// A rush into a new store: so much that whatever is put off catches up with it. One round shows it.
-    fn long_ingest(&mut self, peers: &[Peer]) -> Result<()> {
-        let raw = self.how.mib(4_096, 192);
-        let amount = ["--raw-bytes", &raw, "--threads", "64", "--days", "1"];
+    fn ingest_all(
+        &mut self,
+        (track, round): (Track, u32),
+        peers: &[Peer],
+        name: &str,
+        amount: &[&str],
+    ) -> Result<()> {
         for peer in peers {
-            let work = (Track::EqualSecurity, *peer, Task::Ingest, 0);
-            self.work(work, "ingest 64, long", &amount)?;
-            self.clear(*peer)?;
+            let tasks = [(Task::Ingest, name)];
+            self.together((track, *peer, round), &[name], &tasks, amount)?;
         }
         Ok(())
     }
@@ -296,28 +196,33 @@ impl Running<'_> {
             return Ok(());
         }
         for threads in ["1", "64"] {
-            let raw = (32 * MIB).to_string();
-            let amount = ["--raw-bytes", &raw, "--threads", threads, "--days", "1"];
             for peer in peers {
                 let name = format!("syncs {threads}");
-                let counts = self.dir.path().join("syncs");
-                let command = self.command((track, *peer, Task::Ingest, 0), &amount)?;
-                let mut figures =
-                    self.told(*peer, &name, &mut syncs::counted(&command, &counts))?;
-                let chunks = figures.get("chunks").copied().unwrap_or(f64::NAN);
-                figures.retain(|name, _| name == "chunks");
-                figures.insert("syncs a chunk".to_owned(), syncs::sum(&counts)? / chunks);
-                self.measured.push(Measured {
-                    track,
-                    peer: peer.name().to_owned(),
-                    work: name,
-                    round: 0,
-                    figures,
-                });
-                self.clear(*peer)?;
+                if self.lacks((track, peer.name(), 0), &[&name]) {
+                    let told = self.count_syncs(track, *peer, threads, &name);
+                    self.keep((track, *peer, Task::Ingest, 0), &name, told)?;
+                    self.clear(*peer)?;
+                }
             }
         }
         Ok(())
+    }
+
+    fn count_syncs(&self, track: Track, peer: Peer, threads: &str, name: &str) -> Result<Figures> {
+        let raw = (32 * MIB).to_string();
+        let amount = ["--raw-bytes", &raw, "--threads", threads, "--days", "1"];
+        let counts = self.dir.path().join("syncs");
+        let command = self.command((track, peer, Task::Ingest, 0), &amount)?;
+        let mut figures = self.told(peer, name, &mut syncs::counted(&command, &counts))?;
+        figures.retain(|name, _| name == "chunks");
+        let chunks = figures.get("chunks").copied().unwrap_or_default();
+        let syncs = syncs::sum(&counts)?;
+        // One session waits for each chunk, so each has a sync of its own, or was not durable.
+        if chunks < 1.0 || (threads == "1" && syncs < chunks) {
+            return Err(failed(peer, name, &format!("{syncs} syncs of {chunks} durable chunks")));
+        }
+        figures.insert("syncs a chunk".to_owned(), syncs / chunks);
+        Ok(figures)
     }
 
     /// The same with more and more data, and with more and more sites.
@@ -348,11 +253,15 @@ impl Running<'_> {
         name: &str,
         amount: &[&str],
     ) -> Result<()> {
+        let (fill, read) = (format!("fill, {name}"), format!("read, {name}"));
         for peer in peers {
-            self.work((track, *peer, Task::Fill, round), &format!("fill, {name}"), amount)?;
+            if !self.lacks((track, peer.name(), round), &[&fill, &read]) {
+                continue;
+            }
+            self.work((track, *peer, Task::Fill, round), &fill, amount)?;
             let before = self.measured.len();
             for _ in 0..READS {
-                self.work((track, *peer, Task::Read, round), &format!("read, {name}"), amount)?;
+                self.work((track, *peer, Task::Read, round), &read, amount)?;
             }
             self.keep_middle(before);
             self.clear(*peer)?;
@@ -379,7 +288,13 @@ impl Running<'_> {
 
     fn clear(&self, peer: Peer) -> Result<()> {
         let place = self.place(peer);
-        std::fs::remove_dir_all(&place).map_err(|e| PeerError::Io(place, e))?;
+        match std::fs::remove_dir_all(&place) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(PeerError::Io(place, e));
+            }
+            // What is done in memory leaves nothing.
+            _ => {}
+        }
         // The next one does not write what this one left.
         rustix::fs::sync();
         Ok(())
@@ -407,10 +322,13 @@ impl Running<'_> {
     /// The figures that a process tells.
     fn told(&self, peer: Peer, name: &str, command: &mut Command) -> Result<Figures> {
         let output = command.output().map_err(|e| failed(peer, name, &e.to_string()))?;
-        match serde_json::from_slice(&output.stdout) {
-            Ok(figures) if output.status.success() => Ok(figures),
-            _ => Err(failed(peer, name, &String::from_utf8_lossy(&output.stderr))),
+        if !output.status.success() {
+            return Err(died(peer, name, &output));
         }
+        serde_json::from_slice(&output.stdout).map_err(|e| {
+            let told = String::from_utf8_lossy(&output.stdout);
+            failed(peer, name, &format!("its answer can't be read: {e}: {told:.200}"))
+        })
     }
 
     /// One piece of work, in a process of its own.
@@ -420,32 +338,47 @@ impl Running<'_> {
         name: &str,
         amount: &[&str],
     ) -> Result<()> {
-        let is_limit = matches!(task, Task::Limit | Task::Memory);
-        let called = if is_limit { "limit" } else { peer.name() };
         let mut command = self.command((track, peer, task, round), amount)?;
         let told = match task {
-            Task::Leave => left(peer, name, &mut command).map(|()| None),
-            _ => self.told(peer, name, &mut command).map(Some),
+            Task::Leave => match left(peer, name, &mut command) {
+                Ok(()) => return Ok(()),
+                Err(e) => Err(e),
+            },
+            _ => self.told(peer, name, &mut command),
         };
-        let figures = match told {
-            Ok(Some(figures)) => figures,
-            Ok(None) => return Ok(()),
-            // A peer that cannot do it is told of, and the others go on.
-            Err(e) if peer != Peer::Reelvault => {
-                eprintln!("round {}, {}, {called}, {name}: {e}", round + 1, value(&track));
-                let (peer, work) = (called.to_owned(), name.to_owned());
-                self.failures.push(Failure { track, peer, work, round, told: e.to_string() });
-                return Ok(());
+        self.keep((track, peer, task, round), name, told)
+    }
+
+    /// Keeps figures, or why there are none: a peer that cannot do it is told of, and the others go on.
+    fn keep(
+        &mut self,
+        (track, peer, task, round): (Track, Peer, Task, u32),
+        name: &str,
+        told: Result<Figures>,
+    ) -> Result<()> {
+        let (called, work) = (called(peer, task), name.to_owned());
+        let by = format!("round {}, {}, {called}, {name}", round + 1, value(&track));
+        let peer_name = called.to_owned();
+        match told {
+            Ok(figures) => {
+                let rate = figures.get("raw MB/s").map(|rate| format!(": {rate:.0} MB/s"));
+                eprintln!("{by}{}", rate.unwrap_or_default());
+                self.measured.push(Measured { track, peer: peer_name, work, round, figures });
             }
-            Err(e) => return Err(e),
-        };
-        let told =
-            figures.get("raw MB/s").map(|rate| format!(": {rate:.0} MB/s")).unwrap_or_default();
-        eprintln!("round {}, {}, {called}, {name}{told}", round + 1, value(&track));
-        let (peer, work) = (called.to_owned(), name.to_owned());
-        self.measured.push(Measured { track, peer, work, round, figures });
+            Err(e) if peer == Peer::Reelvault => return Err(e),
+            Err(e) => {
+                eprintln!("{by}: {e}");
+                let told = e.to_string();
+                self.failures.push(Failure { track, peer: peer_name, work, round, told });
+            }
+        }
         Ok(())
     }
+}
+
+/// Whose figures these are: what is done without an engine is the limit's.
+fn called(peer: Peer, task: Task) -> &'static str {
+    if matches!(task, Task::Limit | Task::Memory) { "limit" } else { peer.name() }
 }
 
 /// Runs a process that is killed, and so tells nothing.
@@ -453,8 +386,14 @@ fn left(peer: Peer, name: &str, command: &mut Command) -> Result<()> {
     let output = command.output().map_err(|e| failed(peer, name, &e.to_string()))?;
     match output.status.code() {
         None => Ok(()),
-        Some(_) => Err(failed(peer, name, &String::from_utf8_lossy(&output.stderr))),
+        Some(_) => Err(died(peer, name, &output)),
     }
+}
+
+/// What a process said last, and how it ended.
+fn died(peer: Peer, name: &str, output: &Output) -> PeerError {
+    let told = String::from_utf8_lossy(&output.stderr);
+    failed(peer, name, &format!("{} ({})", told.trim(), output.status))
 }
 
 fn failed(peer: Peer, task: &str, told: &str) -> PeerError {
