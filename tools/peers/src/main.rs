@@ -35,6 +35,8 @@ enum PeerError {
     Io(PathBuf, std::io::Error),
     #[error("{0}")]
     Peer(String),
+    #[error("no such session, or no such day")]
+    NotThere,
     #[error("the harness: {0}")]
     Harness(&'static str),
     #[error("{peer} answered {read} bytes where {wanted} had been appended")]

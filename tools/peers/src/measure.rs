@@ -1,6 +1,6 @@
 //! What a process sees of itself and of its disk: time, processors, memory, bytes written, and what lies there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -78,6 +78,24 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// How many of these bytes stand in some file of a directory: each is looked for wherever its beginning, which many share, is found.
+pub(crate) fn found_on_disk<const N: usize>(
+    dir: &Path,
+    wanted: &HashSet<[u8; N]>,
+) -> Result<usize> {
+    let beginnings: HashSet<&[u8]> = wanted.iter().map(|bytes| &bytes[..N / 3]).collect();
+    let mut found = HashSet::new();
+    each_file(dir, &mut |path| {
+        // A file may go while it is looked at.
+        let text = std::fs::read(path).unwrap_or_default();
+        for beginning in &beginnings {
+            let places = text.windows(N).filter(|window| window.starts_with(beginning));
+            found.extend(places.filter_map(|window| wanted.get(window)).copied());
+        }
+    })?;
+    Ok(found.len())
+}
+
 fn each_file(dir: &Path, visit: &mut dyn FnMut(&Path)) -> Result<()> {
     let failed = |e| PeerError::Io(dir.to_owned(), e);
     for entry in std::fs::read_dir(dir).map_err(failed)? {
@@ -107,13 +125,22 @@ impl Latencies {
         self.0.len()
     }
 
-    /// p50, p99 and p99.9 under these names, in microseconds.
+    /// The longest under this name, in microseconds.
+    pub(crate) fn tell_longest(&self, name: &str, figures: &mut Figures) {
+        if let Some(ns) = self.0.iter().max() {
+            figures.insert(format!("{name} longest µs"), *ns as f64 / 1e3);
+        }
+    }
+
+    /// p50, p99 and p99.9 under these names, in microseconds: each only of so many that one and more lie beyond it.
     pub(crate) fn tell(mut self, name: &str, figures: &mut Figures) {
         self.0.sort_unstable();
-        for (share, called) in [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")] {
-            let at = ((self.0.len() as f64 * share) as usize).min(self.0.len().saturating_sub(1));
-            let us = self.0.get(at).map_or(f64::NAN, |ns| *ns as f64 / 1e3);
-            figures.insert(format!("{name} {called} µs"), us);
+        for (share, least, called) in [(0.5, 2, "p50"), (0.99, 100, "p99"), (0.999, 1_000, "p99.9")]
+        {
+            let at = (self.0.len() as f64 * share) as usize;
+            if let Some(ns) = self.0.get(at).filter(|_| self.0.len() >= least) {
+                figures.insert(format!("{name} {called} µs"), *ns as f64 / 1e3);
+            }
         }
     }
 }

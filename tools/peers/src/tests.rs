@@ -2,12 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use reelvault_bench::corpus::Corpus;
 
 use crate::engine::{Engine, Peer, Setup, Track};
+use crate::measure::{Figures, Latencies, found_on_disk};
+use crate::seal::{Sealer, opened_by, unpack};
 use crate::workload::{Planned, Workload};
+use crate::{PeerError, Result};
 
 const SITES: u32 = 2;
 const DAY: u32 = 20_000;
@@ -31,8 +35,10 @@ fn appended(workload: &Workload, session: &Planned) -> Vec<u8> {
 
 fn replayed(engine: &dyn Engine, session: &Planned) -> Vec<u8> {
     let mut read = Vec::new();
-    let _ = engine.replay(session.of, &mut |events| read.extend_from_slice(events));
-    read
+    match engine.replay(session.of, &mut |events| read.extend_from_slice(events)) {
+        Ok(()) | Err(PeerError::NotThere) => read,
+        Err(e) => panic!("{e}"),
+    }
 }
 
 fn everything_is_there(engine: &dyn Engine, workload: &Workload, planned: &[Planned], what: &str) {
@@ -62,9 +68,7 @@ fn everything_is_there(engine: &dyn Engine, workload: &Workload, planned: &[Plan
 
 /// What is played after a jump holds what begins between the two times, and begins with a full snapshot.
 fn a_jump_finds_its_time(engine: &dyn Engine, workload: &Workload, session: &Planned, what: &str) {
-    let mut rows = workload.rows(session);
-    rows.sort_by_key(|row| row.seq);
-    rows.dedup_by_key(|row| row.seq);
+    let rows = workload.in_order(session);
     let row = &rows[rows.len() / 2];
     let (from, until) = (row.first_ms, row.first_ms + 10_000);
     let mut played = Vec::new();
@@ -84,10 +88,10 @@ fn every_peer_gives_back_what_it_was_given_and_not_what_was_deleted() {
         Peer::value_variants().iter().flat_map(|peer| tracks.map(|track| (*peer, track)))
     {
         let what = format!("{} {track:?}", peer.name());
-        let dir = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
         let days = planned[0].of.day()..planned[1].of.day() + 1;
-        let setup =
-            Setup { dir: dir.path().to_owned(), track, sites: SITES, cache_bytes: 16 << 20, days };
+        let (dir, cache_bytes) = (folder.path().to_owned(), 16 << 20);
+        let setup = Setup { dir, track, sites: SITES, cache_bytes, pack_level: 3, days };
         let engine = peer.open(&setup).unwrap();
         std::thread::scope(|scope| {
             for session in &planned {
@@ -125,4 +129,38 @@ fn a_session_follows_from_its_number() {
     assert_eq!(appended(&workload, &one), appended(&workload, &same));
     assert_ne!(one.of, workload.session(4, DAY).of);
     assert_eq!(one.of.day(), DAY);
+}
+
+#[test]
+fn a_quantile_is_told_of_so_many_that_one_lies_beyond_it() {
+    for (samples, told) in [(0, 0), (1, 0), (99, 1), (100, 2), (999, 2), (1_000, 3)] {
+        let mut latencies = Latencies::default();
+        (0..samples).for_each(|n| latencies.add(Duration::from_micros(n)));
+        let mut figures = Figures::new();
+        latencies.tell("it", &mut figures);
+        assert_eq!(figures.len(), told, "{samples}");
+    }
+}
+
+#[test]
+fn what_many_threads_seal_is_opened_again_and_found_on_the_disk() {
+    let sealer = Sealer::new(3).unwrap();
+    let seal = |n: u8| sealer.seal(1, b"name", &[n], &vec![n; 10_000 + usize::from(n)]).unwrap();
+    let mut rows: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..40).map(|n| scope.spawn(move || seal(n))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("rows"), rows[..30].concat()).unwrap();
+    let opened = opened_by(|| {
+        rows.iter_mut().enumerate().try_for_each(|(n, row)| -> Result<()> {
+            let text = sealer.open(1, b"name", row)?;
+            let (header, body) = row[text].split_at(1);
+            assert_eq!(header, [n as u8]);
+            unpack(body, |body| assert!(body == vec![n as u8; 10_000 + n]))
+        })
+    });
+    let opened = opened.unwrap();
+    assert_eq!(opened.len(), 40);
+    assert_eq!(found_on_disk(folder.path(), &opened).unwrap(), 30);
 }

@@ -36,8 +36,10 @@ pub(crate) struct Row<'a> {
     pub(crate) seq: u32,
     pub(crate) first_ms: u64,
     pub(crate) last_ms: u64,
-    /// The newest chunk, up to this one, that holds a full snapshot.
-    pub(crate) snapshot_seq: u32,
+    /// When the first full snapshot in it was taken; the end of all times if it holds none.
+    pub(crate) snapshot_ms: u64,
+    /// The newest chunk before this one that holds a full snapshot.
+    pub(crate) before_seq: u32,
     pub(crate) events: &'a [u8],
     pub(crate) snapshots: Vec<Snapshot>,
     /// The session as it is with this chunk.
@@ -157,7 +159,7 @@ impl Workload {
             raw_bytes: 0,
             visitor: planned.visitor,
         };
-        let mut snapshot_seq = 0;
+        let mut before_seq = 0;
         'all: for recording in recordings {
             let base = if named.chunks == 0 { named.end_ms } else { named.end_ms + BETWEEN_MS };
             let began = recording.chunks.first().map_or(0, Recorded::first_ms);
@@ -168,9 +170,7 @@ impl Workload {
                     .iter()
                     .map(|s| Snapshot { offset: s.offset, ms: shift(s.ms) })
                     .collect();
-                if !snapshots.is_empty() {
-                    snapshot_seq = named.chunks;
-                }
+                let snapshot_ms = snapshots.iter().map(|s| s.ms).min().unwrap_or(u64::MAX);
                 let seq = named.chunks;
                 named.chunks += 1;
                 named.raw_bytes += chunk.events.len() as u64;
@@ -180,11 +180,15 @@ impl Workload {
                     seq,
                     first_ms: shift(chunk.first_ms()),
                     last_ms: shift(chunk.last_ms()),
-                    snapshot_seq,
+                    snapshot_ms,
+                    before_seq,
                     events: &chunk.events,
                     snapshots,
                     named,
                 });
+                if snapshot_ms < u64::MAX {
+                    before_seq = seq;
+                }
                 if named.raw_bytes >= planned.bytes {
                     break 'all;
                 }

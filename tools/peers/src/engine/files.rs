@@ -40,8 +40,9 @@ struct Frame {
     session_bytes: usize,
 }
 
-pub(super) fn open(setup: &Setup) -> Files {
-    Files { dir: setup.dir.clone(), rows: Rows::new(setup.sealer()), open: Mutex::default() }
+pub(super) fn open(setup: &Setup) -> Result<Files> {
+    let rows = Rows::new(setup.sealer()?);
+    Ok(Files { dir: setup.dir.clone(), rows, open: Mutex::default() })
 }
 
 impl Files {
@@ -117,7 +118,10 @@ impl Files {
     /// The file of a session, and its chunks by number: one that came twice counts once.
     fn chunks(&self, of: Of) -> Result<(File, Vec<Frame>)> {
         let path = self.path(of);
-        let failed = |e| PeerError::Io(path.clone(), e);
+        let failed = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::NotFound => PeerError::NotThere,
+            _ => PeerError::Io(path.clone(), e),
+        };
         let file = File::open(&path).map_err(failed)?;
         let mut frames = Self::frames(&file).map_err(failed)?;
         frames.sort_by_key(|frame| frame.seq);
@@ -149,7 +153,7 @@ impl Engine for Files {
     fn replay(&self, of: Of, to: &mut dyn FnMut(&[u8])) -> Result<()> {
         let (file, frames) = self.chunks(of)?;
         for frame in &frames {
-            to(&self.read(of, &file, frame)?.events()?);
+            self.read(of, &file, frame)?.play(to)?;
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ pub(super) fn open(setup: &Setup) -> Result<Fjall> {
     let days = Arc::new(Days { database, track: setup.track, open: Mutex::default() });
     let same = Arc::clone(&days);
     let gather = Gather::new(move |puts| same.commit(puts));
-    Ok(Fjall { rows: Rows::new(setup.sealer()), gather, days })
+    Ok(Fjall { rows: Rows::new(setup.sealer()?), gather, days })
 }
 
 impl Days {
@@ -47,7 +47,8 @@ impl Days {
         if let Some(keyspace) = open.get(&day) {
             return Ok(keyspace.clone());
         }
-        let apart = KvSeparationOptions::default();
+        // Whatever is deleted is collected as soon as its tables are compacted: less would leave it in the blob files for good.
+        let apart = KvSeparationOptions::default().staleness_threshold(0.0).age_cutoff(1.0);
         let options = match self.track {
             // What is sealed can't be compressed.
             Track::EqualSecurity => KeyspaceCreateOptions::default()
@@ -99,7 +100,7 @@ impl Engine for Fjall {
     fn replay(&self, of: Of, to: &mut dyn FnMut(&[u8])) -> Result<()> {
         for entry in self.days.of(of.day())?.range(chunk_key(of, 0)..chunk_key(of, u32::MAX)) {
             let (key, value) = Guard::into_inner(entry).map_err(failed)?;
-            to(&self.rows.chunk(of, &key, value.to_vec())?.events()?);
+            self.rows.chunk(of, &key, value.to_vec())?.play(to)?;
         }
         Ok(())
     }
@@ -134,8 +135,10 @@ impl Engine for Fjall {
             batch.remove(&keyspace, key);
         }
         batch.commit().map_err(failed)?;
-        // What was deleted is on the disk until it is written again without it.
+        // What was deleted is on the disk until it is written again without it. The first compaction finds out which blobs are stale, the second
+        // leaves them behind.
         keyspace.rotate_memtable_and_wait().map_err(failed)?;
+        keyspace.major_compact().map_err(failed)?;
         keyspace.major_compact().map_err(failed)
     }
 

@@ -111,6 +111,8 @@ pub(crate) struct Setup {
     pub(crate) sites: u32,
     /// Memory for caches, in bytes: the same for all.
     pub(crate) cache_bytes: usize,
+    /// The level of zstd of what the harness packs.
+    pub(crate) pack_level: i32,
     /// The days of which sessions come.
     #[allow(dead_code, reason = "peers that need it can be left out")]
     pub(crate) days: std::ops::Range<u32>,
@@ -118,8 +120,15 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// What compresses and seals for a peer that can't.
-    fn sealer(&self) -> Option<Sealer> {
-        (self.track == Track::EqualSecurity).then(Sealer::new)
+    fn sealer(&self) -> Result<Option<Sealer>> {
+        let seals = self.track == Track::EqualSecurity;
+        seals.then(|| Sealer::new(self.pack_level)).transpose()
+    }
+
+    /// The share of the memory for caches that each of so many has, or a least one: what is shared by none.
+    #[allow(dead_code, reason = "peers that need it can be left out")]
+    fn cache_of(&self, parts: usize, least: usize) -> usize {
+        (self.cache_bytes / parts.max(1)).max(least)
     }
 }
 
@@ -170,7 +179,7 @@ impl Peer {
         make_dir(&setup.dir)?;
         Ok(match self {
             Self::Reelvault => Box::new(reelvault::open(setup)?),
-            Self::Files => Box::new(files::open(setup)),
+            Self::Files => Box::new(files::open(setup)?),
             #[cfg(feature = "rocksdb")]
             Self::Rocksdb => Box::new(rocksdb::open(setup)?),
             #[cfg(feature = "fjall")]

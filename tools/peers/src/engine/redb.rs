@@ -1,10 +1,10 @@
 //! redb: a file for each day, because a table that is deleted leaves its pages in the file.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::redb::{Database, Durability, ReadableDatabase, TableDefinition};
+use ::redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use parking_lot::Mutex;
 
 use super::gather::Gather;
@@ -12,6 +12,9 @@ use super::rows::{Put, Rows, chunk_key, session_from, session_key};
 use super::{DAY_MS, Engine, Of, Setup, day};
 use crate::workload::{Named, Row};
 use crate::{PeerError, Result};
+
+/// A file's cache is no smaller than this, however many files there are.
+const CACHE_BYTES_MIN: usize = 4 << 20;
 
 const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 
@@ -33,14 +36,14 @@ fn failed(e: impl Into<::redb::Error>) -> PeerError {
 }
 
 pub(super) fn open(setup: &Setup) -> Result<Redb> {
-    let cache_bytes = setup.cache_bytes;
+    let cache_bytes = setup.cache_of(setup.days.len(), CACHE_BYTES_MIN);
     let days = Arc::new(Days { dir: setup.dir.clone(), cache_bytes, open: Mutex::default() });
     for day in setup.days.clone().filter(|day| days.path(*day).exists()) {
         days.of(day)?;
     }
     let same = Arc::clone(&days);
     let gather = Gather::new(move |puts| same.commit(puts));
-    Ok(Redb { rows: Rows::new(setup.sealer()), gather, days })
+    Ok(Redb { rows: Rows::new(setup.sealer()?), gather, days })
 }
 
 impl Days {
@@ -53,13 +56,45 @@ impl Days {
         if let Some(database) = open.get(&day) {
             return Ok(Arc::clone(database));
         }
-        let made = Database::builder().set_cache_size(self.cache_bytes).create(self.path(day));
-        let database = Arc::new(made.map_err(failed)?);
-        let begin = database.begin_write().map_err(failed)?;
-        begin.open_table(TABLE).map_err(failed)?;
-        begin.commit().map_err(failed)?;
+        let database = Arc::new(self.make(&self.path(day))?);
+        let there = database.begin_read().map_err(failed)?.open_table(TABLE);
+        match there {
+            Err(TableError::TableDoesNotExist(_)) => {
+                let begin = database.begin_write().map_err(failed)?;
+                begin.open_table(TABLE).map_err(failed)?;
+                begin.commit().map_err(failed)?;
+            }
+            there => drop(there.map_err(failed)?),
+        }
         open.insert(day, Arc::clone(&database));
         Ok(database)
+    }
+
+    fn make(&self, path: &Path) -> Result<Database> {
+        Database::builder().set_cache_size(self.cache_bytes).create(path).map_err(failed)
+    }
+
+    /// Copies what there is of a day into a new file: what was deleted stands in freed pages of the old one, and compacting leaves some of it.
+    fn write_again(&self, day: u32) -> Result<()> {
+        let mut open = self.open.lock();
+        let (path, new) = (self.path(day), self.path(day).with_extension("new"));
+        {
+            let old = open.remove(&day).ok_or(PeerError::NotThere)?;
+            let read = old.begin_read().map_err(failed)?.open_table(TABLE).map_err(failed)?;
+            let copy = self.make(&new)?;
+            let write = copy.begin_write().map_err(failed)?;
+            {
+                let mut table = write.open_table(TABLE).map_err(failed)?;
+                for entry in read.iter().map_err(failed)? {
+                    let (key, value) = entry.map_err(failed)?;
+                    table.insert(key.value(), value.value()).map_err(failed)?;
+                }
+            }
+            write.commit().map_err(failed)?;
+        }
+        let moved =
+            std::fs::rename(&new, &path).and_then(|()| std::fs::File::open(&self.dir)?.sync_all());
+        moved.map_err(|e| PeerError::Io(path, e))
     }
 
     /// One transaction for each day: nearly always one.
@@ -103,7 +138,7 @@ impl Engine for Redb {
         let (from, end) = (chunk_key(of, 0), chunk_key(of, u32::MAX));
         for entry in table.range(&*from..&*end).map_err(failed)? {
             let (key, value) = entry.map_err(failed)?;
-            to(&self.rows.chunk(of, key.value(), value.value().to_vec())?.events()?);
+            self.rows.chunk(of, key.value(), value.value().to_vec())?.play(to)?;
         }
         Ok(())
     }
@@ -142,14 +177,8 @@ impl Engine for Redb {
             table.remove(&*session_key(of)).map_err(failed)?;
         }
         write.commit().map_err(failed)?;
-        // What was deleted stands in freed pages until the file is made smaller.
         drop(database);
-        let mut open = self.days.open.lock();
-        let database = open.remove(&of.day()).ok_or(PeerError::Harness("a day"))?;
-        match Arc::try_unwrap(database) {
-            Ok(mut database) => database.compact().map(drop).map_err(failed),
-            Err(_) => Err(PeerError::Harness("a day that is in use can't be compacted")),
-        }
+        self.days.write_again(of.day())
     }
 
     fn settle(&self) -> Result<()> {

@@ -33,7 +33,12 @@ pub(super) struct Vault {
 }
 
 fn failed(e: impl Into<::reelvault::Error>) -> PeerError {
-    PeerError::Peer(e.into().to_string())
+    match e.into() {
+        ::reelvault::Error::UnknownSession
+        | ::reelvault::Error::Erased
+        | ::reelvault::Error::Expired { .. } => PeerError::NotThere,
+        e => PeerError::Peer(e.to_string()),
+    }
 }
 
 fn site_id(site: u32) -> Result<SiteId> {

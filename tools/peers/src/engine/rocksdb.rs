@@ -16,6 +16,12 @@ use crate::{PeerError, Result};
 
 /// Values from here on lie in blob files, as the manual has it for large ones.
 const BLOB_BYTES_MIN: u64 = 1_024;
+/// Log files that are written over instead of made anew, so that a sync need not sync their length.
+const LOGS_KEPT: usize = 2;
+/// The share of blob files, the oldest first, out of which a compaction takes what still counts; and that while a session is erased.
+const COLLECTED: &str = "blob_garbage_collection_age_cutoff";
+const COLLECTED_BY_DEFAULT: &str = "0.25";
+const COLLECTED_ERASING: &str = "1.0";
 
 pub(super) struct Rocks {
     rows: Rows,
@@ -37,7 +43,8 @@ pub(super) fn open(setup: &Setup) -> Result<Rocks> {
     options.set_enable_blob_files(true);
     options.set_min_blob_size(BLOB_BYTES_MIN);
     options.set_enable_blob_gc(true);
-    // The manual's: nothing where it changes often, zstd where most of it lies. What is sealed can't be compressed.
+    // The manual has LZ4 where rows change often and zstd where most of them lie. All that is large lies in blob files: of the upper levels nothing is
+    // worth a second library. What is sealed can't be compressed.
     let (upper, lower) = match setup.track {
         Track::EqualSecurity => (DBCompressionType::None, DBCompressionType::None),
         Track::Native => (DBCompressionType::None, DBCompressionType::Zstd),
@@ -45,8 +52,12 @@ pub(super) fn open(setup: &Setup) -> Result<Rocks> {
     options.set_compression_type(upper);
     options.set_bottommost_compression_type(lower);
     options.set_blob_compression_type(lower);
+    // One cache for blocks and blobs, which would have none otherwise.
+    let cache = Cache::new_lru_cache(setup.cache_bytes);
+    options.set_blob_cache(&cache);
+    options.set_recycle_log_file_num(LOGS_KEPT);
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&Cache::new_lru_cache(setup.cache_bytes));
+    table.set_block_cache(&cache);
     options.set_block_based_table_factory(&table);
     // So that it works with as much memory as the others.
     options.set_db_write_buffer_size(setup.cache_bytes);
@@ -58,7 +69,7 @@ pub(super) fn open(setup: &Setup) -> Result<Rocks> {
             db.create_cf(day.to_string(), &options).map_err(failed)?;
         }
     }
-    Ok(Rocks { rows: Rows::new(setup.sealer()), db, options })
+    Ok(Rocks { rows: Rows::new(setup.sealer()?), db, options })
 }
 
 /// Its backup engine, with as many threads as there are processors.
@@ -75,9 +86,7 @@ pub(super) fn restore(backup: &Path, to: &Path) -> Result<()> {
 
 impl Rocks {
     fn family(&self, day: u32) -> Result<std::sync::Arc<::rocksdb::BoundColumnFamily<'_>>> {
-        self.db
-            .cf_handle(&day.to_string())
-            .ok_or(PeerError::Harness("a day without a column family"))
+        self.db.cf_handle(&day.to_string()).ok_or(PeerError::NotThere)
     }
 
     fn get(&self, of: Of, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -106,7 +115,7 @@ impl Engine for Rocks {
         let mode = IteratorMode::From(&from, Direction::Forward);
         for entry in self.db.iterator_cf_opt(&self.family(of.day())?, how, mode) {
             let (key, value) = entry.map_err(failed)?;
-            to(&self.rows.chunk(of, &key, value.into_vec())?.events()?);
+            self.rows.chunk(of, &key, value.into_vec())?.play(to)?;
         }
         Ok(())
     }
@@ -144,12 +153,13 @@ impl Engine for Rocks {
         let mut durably = WriteOptions::default();
         durably.set_sync(true);
         self.db.write_opt(batch, &durably).map_err(failed)?;
-        // What was deleted is on the disk until it is written again without it.
+        // What was deleted is on the disk until it is written again without it: a blob file goes when none of the day's tables points into it.
         self.db.flush_cf(&family).map_err(failed)?;
+        self.db.set_options_cf(&family, &[(COLLECTED, COLLECTED_ERASING)]).map_err(failed)?;
         let mut how = CompactOptions::default();
         how.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
-        self.db.compact_range_cf_opt(&family, Some(&from), Some(&end), &how);
-        Ok(())
+        self.db.compact_range_cf_opt(&family, None::<&[u8]>, None::<&[u8]>, &how);
+        self.db.set_options_cf(&family, &[(COLLECTED, COLLECTED_BY_DEFAULT)]).map_err(failed)
     }
 
     fn back_up(&self, to: &Path) -> Result<()> {

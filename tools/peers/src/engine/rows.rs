@@ -12,7 +12,7 @@ use crate::{PeerError, Result};
 
 const CHUNK: u8 = b'c';
 const SESSION: u8 = b's';
-const HEADER_BYTES: usize = 20;
+const HEADER_BYTES: usize = 28;
 
 /// What one append puts, in one batch.
 pub(super) struct Put {
@@ -41,9 +41,10 @@ pub(super) struct Rows {
 
 /// A chunk as it was read: its header, and the events.
 pub(super) struct Chunk {
-    pub(super) first_ms: u64,
-    /// The newest chunk, up to this one, that holds a full snapshot.
-    pub(super) snapshot_seq: u32,
+    first_ms: u64,
+    /// See [`Row`].
+    snapshot_ms: u64,
+    before_seq: u32,
     value: Vec<u8>,
     /// Where the events stand in the value.
     body: Range<usize>,
@@ -93,7 +94,8 @@ impl Rows {
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(&row.first_ms.to_le_bytes());
         header[8..16].copy_from_slice(&row.last_ms.to_le_bytes());
-        header[16..].copy_from_slice(&row.snapshot_seq.to_le_bytes());
+        header[16..24].copy_from_slice(&row.snapshot_ms.to_le_bytes());
+        header[24..].copy_from_slice(&row.before_seq.to_le_bytes());
         let named = row.named.to_bytes();
         let (chunk_value, session_value) = match &self.sealer {
             Some(sealer) => (
@@ -108,12 +110,13 @@ impl Rows {
     /// What stands in a chunk's row.
     pub(super) fn chunk(&self, of: Of, key: &[u8], mut value: Vec<u8>) -> Result<Chunk> {
         let text = self.open(of.site, key, &mut value)?;
-        let header = value.get(text.clone()).and_then(<[u8]>::first_chunk::<HEADER_BYTES>);
-        let header = header.ok_or(PeerError::Harness("a row's length"))?;
-        let [a, b, c, d, e, f, g, h, .., w, x, y, z] = *header;
+        let numbers = value.get(text.clone()).and_then(numbers);
+        let (first_ms, snapshot_ms, before_seq) =
+            numbers.ok_or(PeerError::Harness("a row's length"))?;
         Ok(Chunk {
-            first_ms: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-            snapshot_seq: u32::from_le_bytes([w, x, y, z]),
+            first_ms,
+            snapshot_ms,
+            before_seq,
             body: text.start + HEADER_BYTES..text.end,
             packed: self.sealer.is_some(),
             value,
@@ -142,7 +145,7 @@ impl Rows {
         to: &mut dyn FnMut(&[u8]),
     ) -> Result<()> {
         let key = session_key(of);
-        let value = get(&key)?.ok_or(PeerError::Harness("no such session"))?;
+        let value = get(&key)?.ok_or(PeerError::NotThere)?;
         let chunks = self.named(of.site, &key, value)?.chunks;
         self.seek_among(of, times, chunks, get, to)
     }
@@ -166,7 +169,7 @@ impl Rows {
             let middle = low + (high - low) / 2;
             match read(middle)? {
                 Some(chunk) if chunk.first_ms <= ms => {
-                    from = chunk.snapshot_seq;
+                    from = if chunk.snapshot_ms <= ms { middle } else { chunk.before_seq };
                     low = middle + 1;
                 }
                 _ => high = middle,
@@ -177,16 +180,28 @@ impl Rows {
             if chunk.first_ms > until_ms {
                 break;
             }
-            to(&chunk.events()?);
+            chunk.play(to)?;
         }
         Ok(())
     }
 }
 
+/// Of a header: when the chunk begins, its first full snapshot, and where the one before it is.
+fn numbers(header: &[u8]) -> Option<(u64, u64, u32)> {
+    let time = |at: usize| Some(u64::from_le_bytes(*header.get(at..)?.first_chunk()?));
+    let before = header.get(24..HEADER_BYTES)?.first_chunk()?;
+    Some((time(0)?, time(16)?, u32::from_le_bytes(*before)))
+}
+
 impl Chunk {
-    /// Its events as they were appended.
-    pub(super) fn events(self) -> Result<Vec<u8>> {
-        let body = self.value.get(self.body).unwrap_or_default();
-        if self.packed { seal::unpack(body) } else { Ok(body.to_vec()) }
+    /// Gives its events as they were appended.
+    pub(super) fn play(&self, to: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let body = self.value.get(self.body.clone()).unwrap_or_default();
+        if self.packed {
+            seal::unpack(body, to)
+        } else {
+            to(body);
+            Ok(())
+        }
     }
 }

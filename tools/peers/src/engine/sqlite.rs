@@ -4,6 +4,7 @@
 //! each day and site.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,9 +13,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::gather::Gather;
 use super::rows::{Put, Rows, chunk_key, session_from, session_key};
-use super::{DAY_MS, Engine, Of, Setup, Track};
+use super::{DAY_MS, Engine, Of, Setup};
 use crate::workload::{Named, Row};
 use crate::{PeerError, Result};
+
+/// A connection's cache is no smaller than SQLite's own default, however many files there are.
+const CACHE_BYTES_MIN: usize = 2_000 << 10;
 
 /// A database: its day, and its site if it is encrypted.
 type Place = (u32, u32);
@@ -30,6 +34,7 @@ pub(super) struct Sqlite {
 /// Where databases are, and the connections that write.
 struct Databases {
     dir: PathBuf,
+    /// Of each connection. Those that write and those that read are hardly in use at once: the files share what there is.
     cache_bytes: usize,
     encrypted: bool,
     writers: Mutex<HashMap<Place, Connection>>,
@@ -40,22 +45,22 @@ fn failed(e: rusqlite::Error) -> PeerError {
 }
 
 pub(super) fn open(setup: &Setup, encrypted: bool) -> Result<Sqlite> {
+    let sites = if encrypted { 0..setup.sites } else { 0..1 };
     let files = Arc::new(Databases {
         dir: setup.dir.clone(),
-        cache_bytes: setup.cache_bytes,
+        cache_bytes: setup.cache_of(setup.days.len() * sites.len(), CACHE_BYTES_MIN),
         encrypted,
         writers: Mutex::default(),
     });
     let same = Arc::clone(&files);
     let gather = Gather::new(move |puts| same.commit(puts));
     // What SQLCipher seals need not be sealed before; the harness compresses for it all the same.
-    let sealer = (setup.track == Track::EqualSecurity).then(crate::seal::Sealer::new);
+    let sealer = setup.sealer()?;
     let rows =
         Rows::new(sealer.map(|sealer| if encrypted { sealer.only_packing() } else { sealer }));
     let sqlite = Sqlite { rows, gather, files, readers: Mutex::default() };
     for day in setup.days.clone() {
-        let sites = if encrypted { 0..setup.sites } else { 0..1 };
-        for place in sites.map(|site| (day, site)) {
+        for place in sites.clone().map(|site| (day, site)) {
             if sqlite.files.path(place).exists() {
                 sqlite.reader(place)?;
             }
@@ -88,8 +93,9 @@ impl Databases {
             connection.pragma_update(None, "synchronous", "FULL")?;
             let kib = -(self.cache_bytes as i64 / 1024);
             connection.pragma_update(None, "cache_size", kib)?;
+            // With rowids, as the manual has it for rows that are large.
             connection.execute_batch(
-                "CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+                "CREATE TABLE IF NOT EXISTS rows (key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL)",
             )?;
             Ok(connection)
         };
@@ -101,31 +107,45 @@ impl Databases {
         for put in puts {
             by_place.entry(self.place(put.of)).or_default().push(put);
         }
-        let mut writers = self.writers.lock();
         for (place, puts) in by_place {
-            let writer = match writers.entry(place) {
-                std::collections::hash_map::Entry::Occupied(writer) => writer.into_mut(),
-                std::collections::hash_map::Entry::Vacant(none) => {
-                    none.insert(self.connect(place)?)
-                }
-            };
-            write(writer, &puts).map_err(failed)?;
+            self.with_writer(place, |writer| write(writer, &puts))?;
         }
         Ok(())
+    }
+
+    /// Does something with the connection that writes there.
+    fn with_writer(
+        &self,
+        place: Place,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
+    ) -> Result<()> {
+        let mut writers = self.writers.lock();
+        let writer = match writers.entry(place) {
+            Entry::Occupied(writer) => writer.into_mut(),
+            Entry::Vacant(none) => none.insert(self.connect(place)?),
+        };
+        work(writer).map_err(failed)
     }
 }
 
 fn write(writer: &mut Connection, puts: &[&Put]) -> rusqlite::Result<()> {
     let transaction = writer.transaction()?;
     {
-        let mut insert =
-            transaction.prepare_cached("INSERT OR REPLACE INTO rows VALUES (?1, ?2)")?;
+        let sql = "INSERT INTO rows VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+        let mut insert = transaction.prepare_cached(sql)?;
         for put in puts {
             insert.execute(params![put.chunk, put.chunk_value])?;
             insert.execute(params![put.session, put.session_value])?;
         }
     }
     transaction.commit()
+}
+
+/// Brings all of the log into the database, and empties it.
+fn checkpoint(writer: &Connection) -> rusqlite::Result<()> {
+    let busy = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    let is_busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+    if busy { Err(rusqlite::Error::SqliteFailure(is_busy, None)) } else { Ok(()) }
 }
 
 impl Sqlite {
@@ -147,7 +167,7 @@ impl Sqlite {
         select.query_row([key], |row| row.get(0)).optional().map_err(failed)
     }
 
-    /// Closes what is open of a day, or of all.
+    /// Closes what is open of a day.
     fn forget(&self, day: u32) {
         self.readers.lock().retain(|place, _| place.0 != day);
         self.files.writers.lock().retain(|place, _| place.0 != day);
@@ -172,7 +192,7 @@ impl Engine for Sqlite {
         while let Some(row) = found.next().map_err(failed)? {
             let (key, value): (Vec<u8>, Vec<u8>) =
                 (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
-            to(&self.rows.chunk(of, &key, value)?.events()?);
+            self.rows.chunk(of, &key, value)?.play(to)?;
         }
         Ok(())
     }
@@ -205,17 +225,7 @@ impl Engine for Sqlite {
     }
 
     fn erase(&self, of: Of) -> Result<()> {
-        let mut writers = self.files.writers.lock();
-        let place = self.files.place(of);
-        let writer = match writers.entry(place) {
-            std::collections::hash_map::Entry::Occupied(writer) => writer.into_mut(),
-            std::collections::hash_map::Entry::Vacant(none) => {
-                none.insert(self.files.connect(place)?)
-            }
-        };
-        let mut erase = || -> rusqlite::Result<()> {
-            // What is deleted is written over with zeros, and then in the log, too.
-            writer.pragma_update(None, "secure_delete", true)?;
+        self.files.with_writer(self.files.place(of), |writer| {
             let transaction = writer.transaction()?;
             transaction.execute(
                 "DELETE FROM rows WHERE key >= ?1 AND key < ?2",
@@ -223,17 +233,14 @@ impl Engine for Sqlite {
             )?;
             transaction.execute("DELETE FROM rows WHERE key = ?1", [session_key(of)])?;
             transaction.commit()?;
-            writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        };
-        erase().map_err(failed)
+            // What was deleted stands in free pages and in the gaps of others: the manual has this to clean a file of all traces.
+            writer.execute_batch("VACUUM")?;
+            checkpoint(writer)
+        })
     }
 
     fn settle(&self) -> Result<()> {
-        for writer in self.files.writers.lock().values() {
-            let checkpoint = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-            checkpoint.map_err(failed)?;
-        }
-        Ok(())
+        self.files.writers.lock().values().try_for_each(|writer| checkpoint(writer).map_err(failed))
     }
 
     fn close(self: Box<Self>) -> Result<()> {

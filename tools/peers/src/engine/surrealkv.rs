@@ -18,15 +18,25 @@ use super::{DAY_MS, Engine, Of, Setup, Track};
 use crate::workload::{Named, Row};
 use crate::{PeerError, Result};
 
+/// A database's cache is no smaller than this, however many databases there are.
+const CACHE_BYTES_MIN: usize = 1 << 20;
+
+/// Files of the value log go as a whole, the oldest first: smaller than by default, as each database has a share of the data.
+const LOG_BYTES: u64 = 4 << 20;
+
 pub(super) struct Surreal {
     rows: Rows,
     dir: PathBuf,
     track: Track,
+    /// Of each database: all together have as much memory as another peer has.
     cache_bytes: usize,
     sites: u32,
     runtime: Runtime,
     trees: Mutex<HashMap<u32, Arc<Tree>>>,
 }
+
+/// Keys from the first to before the second.
+type Range = (Vec<u8>, Vec<u8>);
 
 fn failed(e: ::surrealkv::Error) -> PeerError {
     PeerError::Peer(e.to_string())
@@ -35,9 +45,10 @@ fn failed(e: ::surrealkv::Error) -> PeerError {
 pub(super) fn open(setup: &Setup) -> Result<Surreal> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| PeerError::Io(setup.dir.clone(), e))?;
-    let rows = Rows::new(setup.sealer().map(crate::seal::Sealer::only_packing));
-    let (dir, track, cache_bytes) = (setup.dir.clone(), setup.track, setup.cache_bytes);
-    let sites = setup.sites;
+    let rows = Rows::new(setup.sealer()?.map(crate::seal::Sealer::only_packing));
+    let (dir, track, sites) = (setup.dir.clone(), setup.track, setup.sites);
+    let trees = if track == Track::EqualSecurity { sites as usize } else { 1 };
+    let cache_bytes = setup.cache_of(trees, CACHE_BYTES_MIN);
     let trees = Mutex::default();
     let surreal = Surreal { rows, dir, track, cache_bytes, sites, runtime, trees };
     for site in 0..sites {
@@ -59,11 +70,7 @@ impl Surreal {
         if let Some(tree) = trees.get(&place) {
             return Ok(Arc::clone(tree));
         }
-        // All databases together have as much memory as another peer has.
-        let cache_bytes = match self.track {
-            Track::EqualSecurity => (self.cache_bytes / self.sites.max(1) as usize).max(1 << 20),
-            Track::Native => self.cache_bytes,
-        };
+        let cache_bytes = self.cache_bytes;
         let mut builder = TreeBuilder::new()
             .with_path(self.dir.join(place.to_string()))
             .with_block_cache_capacity(cache_bytes as u64);
@@ -73,6 +80,7 @@ impl Surreal {
                 SoftwareKeyManager::from_hex(&key).map_err(|e| PeerError::Peer(e.to_string()))?;
             builder = builder
                 .with_enable_vlog(true)
+                .with_vlog_max_file_size(LOG_BYTES)
                 .with_max_memtable_size(cache_bytes.max(4 << 20))
                 .with_encryption(Arc::new(keys), CipherSuite::Aes256Gcm);
         }
@@ -86,8 +94,8 @@ impl Surreal {
         self.trees.lock().values().cloned().collect()
     }
 
-    /// Deletes ranges and writes what stood there again without it.
-    fn delete(&self, tree: &Tree, ranges: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
+    /// Deletes ranges, and writes what stands from the first of each pair of keys to the second again without them.
+    fn delete(&self, tree: &Tree, ranges: &[Range], again: &[Range]) -> Result<()> {
         let mut transaction = tree.begin_with_mode(Mode::WriteOnly).map_err(failed)?;
         transaction.set_durability(Durability::Immediate);
         for (from, end) in ranges {
@@ -99,9 +107,22 @@ impl Surreal {
             rewrite_bottommost: true,
             ..CompactRangeOptions::default()
         };
-        ranges.iter().try_for_each(|(from, end)| {
+        again.iter().try_for_each(|(from, end)| {
             tree.compact_range(Some(from), Some(end), &how).map_err(failed)
         })
+    }
+
+    /// Deletes a day of these sites, which are all that a database has. Its chunks stand in one range, its sessions in one for each site.
+    fn drop_of(&self, sites: std::ops::Range<u32>, day: u32) -> Result<()> {
+        let start = u64::from(day) * DAY_MS;
+        let at = |start_ms| Of { site: 0, session: 0, start_ms };
+        let chunks = (chunk_key(at(start), 0), chunk_key(at(start + DAY_MS), 0));
+        let sessions = sites
+            .clone()
+            .map(|site| (session_from(site, start), session_from(site, start + DAY_MS)));
+        let deleted: Vec<_> = [chunks.clone()].into_iter().chain(sessions).collect();
+        let all_sessions = (session_from(sites.start, 0), session_from(sites.end, 0));
+        self.delete(&*self.tree(sites.start)?, &deleted, &[chunks, all_sessions])
     }
 }
 
@@ -127,7 +148,7 @@ impl Engine for Surreal {
         while is_there {
             let key = found.key().user_key().to_vec();
             let value = found.value().map_err(failed)?;
-            to(&self.rows.chunk(of, &key, value.to_vec())?.events()?);
+            self.rows.chunk(of, &key, value.to_vec())?.play(to)?;
             is_there = found.next().map_err(failed)?;
         }
         Ok(())
@@ -161,31 +182,28 @@ impl Engine for Surreal {
     }
 
     fn drop_day(&self, day: u32) -> Result<()> {
-        let start = u64::from(day) * DAY_MS;
-        for site in 0..self.sites {
-            let of = |start_ms| Of { site, session: 0, start_ms };
-            let chunks = match self.track {
-                Track::EqualSecurity => (chunk_key(of(start), 0), chunk_key(of(start + DAY_MS), 0)),
-                Track::Native => {
-                    let after = Of { site: site + 1, ..of(start) };
-                    (chunk_key(of(start), 0), chunk_key(after, 0))
-                }
-            };
-            let sessions = (session_from(site, start), session_from(site, start + DAY_MS));
-            self.delete(&*self.tree(site)?, &[chunks, sessions])?;
+        match self.track {
+            Track::EqualSecurity => {
+                (0..self.sites).try_for_each(|site| self.drop_of(site..site + 1, day))
+            }
+            Track::Native => self.drop_of(0..self.sites, day),
         }
-        Ok(())
     }
 
     fn erase(&self, of: Of) -> Result<()> {
         let session = session_key(of);
         let after = [&session[..], &[0]].concat();
-        let chunks = (chunk_key(of, 0), chunk_key(of, u32::MAX));
-        self.delete(&*self.tree(of.site)?, &[chunks, (session, after)])
+        let ranges = [(chunk_key(of, 0), chunk_key(of, u32::MAX)), (session, after)];
+        self.delete(&*self.tree(of.site)?, &ranges, &ranges)
     }
 
     fn settle(&self) -> Result<()> {
-        let how = CompactRangeOptions { flush_memtable: true, ..CompactRangeOptions::default() };
+        // It has no other way to wait for its compactions. What is in the last level already is not written again.
+        let how = CompactRangeOptions {
+            flush_memtable: true,
+            rewrite_bottommost: false,
+            ..CompactRangeOptions::default()
+        };
         self.all().iter().try_for_each(|tree| tree.compact_range(None, None, &how).map_err(failed))
     }
 

@@ -7,7 +7,7 @@ use super::Work;
 use crate::engine::Engine;
 use crate::measure::{self, Figures, Latencies, timed};
 use crate::workload::Planned;
-use crate::{PeerError, Result};
+use crate::{PeerError, Result, seal};
 
 /// Sessions that are erased, one after the other.
 const ERASED: usize = 5;
@@ -19,6 +19,8 @@ const WAIT: Duration = Duration::from_secs(60);
 /// How much of a day's share must be gone, where sessions pack more or less well; and how much of what goes makes it given back.
 const FREED: f64 = 0.5;
 const BACK: f64 = 0.95;
+/// For how long is recorded before and after what is done beside it: a drop alone may be shorter than an append.
+const AROUND: Duration = Duration::from_millis(500);
 /// What is recorded beside the dropping, and before it to compare with.
 const BESIDE_FROM: u64 = 1 << 40;
 
@@ -37,28 +39,51 @@ pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     let share = bytes(&mut of_day(0).into_iter()) / all;
     drop_in_quiet(work, &*engine, (&of_day(0), share), &mut figures)?;
 
-    let mut latencies = Latencies::default();
-    let written = measure::written_bytes(&work.amount.dir)?;
     let erased = of_day(1);
-    let erased = erased.get(..ERASED).unwrap_or(&erased);
-    for session in erased {
-        let (took, ()) = timed(|| engine.erase(session.of))?;
-        latencies.add(took);
-        check_gone(work, &*engine, session)?;
-    }
-    let written = measure::written_bytes(&work.amount.dir)? - written;
-    figures.insert("written an erasure".to_owned(), written / erased.len() as f64);
-    latencies.tell("erase a session", &mut figures);
+    erase(work, &*engine, erased.get(..ERASED).unwrap_or(&erased), &mut figures)?;
 
-    let (_, alone) = beside(work, &*engine, 0, || {
-        std::thread::sleep(Duration::from_secs(1));
-        Ok(())
-    })?;
+    let alone = beside(work, &*engine, 0, || Ok(()))?;
+    alone.tell_longest("ack before dropping", &mut figures);
     alone.tell("ack before dropping", &mut figures);
-    let (_, acks) = beside(work, &*engine, 1, || engine.drop_day(work.first_day() + 1))?;
+    let acks = beside(work, &*engine, 1, || engine.drop_day(work.first_day() + 1))?;
+    acks.tell_longest("ack while dropping", &mut figures);
     acks.tell("ack while dropping", &mut figures);
     engine.close()?;
     Ok(figures)
+}
+
+/// Erases sessions one after the other, and looks for what is left of them on the disk where the harness can tell: their rows, by their nonces.
+fn erase(
+    work: &Work<'_>,
+    engine: &dyn Engine,
+    sessions: &[&Planned],
+    figures: &mut Figures,
+) -> Result<()> {
+    // A jump to its beginning reads a session's own row, where there is one.
+    let rows = seal::opened_by(|| {
+        sessions.iter().try_for_each(|session| {
+            let (of, start) = (session.of, session.of.start_ms);
+            engine.replay(of, &mut |_| ())?;
+            engine.seek(of, start, start, &mut |_| ())
+        })
+    })?;
+    let mut latencies = Latencies::default();
+    let written = measure::written_bytes(&work.amount.dir)?;
+    for session in sessions {
+        let (took, ()) = timed(|| engine.erase(session.of))?;
+        latencies.add(took);
+        check_gone(work, engine, session)?;
+    }
+    let written = measure::written_bytes(&work.amount.dir)? - written;
+    figures.insert("written an erasure".to_owned(), written / sessions.len() as f64);
+    latencies.tell("erase a session", figures);
+    if !rows.is_empty() {
+        engine.settle()?;
+        let found = measure::found_on_disk(&work.amount.dir, &rows)?;
+        figures.insert("rows erased".to_owned(), rows.len() as f64);
+        figures.insert("rows erased, still on disk".to_owned(), found as f64);
+    }
+    Ok(())
 }
 
 /// Drops the first day, which has that share of all that is stored.
@@ -100,13 +125,13 @@ fn drop_in_quiet(
     Ok(())
 }
 
-/// Does something while one session after the other is recorded; how long it took, and the appends meanwhile.
+/// Does something while one session after the other is recorded, from a while before to a while after: the appends meanwhile.
 fn beside(
     work: &Work<'_>,
     engine: &dyn Engine,
     round: u64,
     does: impl FnOnce() -> Result<()>,
-) -> Result<(Duration, Latencies)> {
+) -> Result<Latencies> {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let recorder = scope.spawn(|| -> Result<Latencies> {
@@ -124,20 +149,23 @@ fn beside(
             }
             Ok(latencies)
         });
-        let done = timed(does);
+        std::thread::sleep(AROUND);
+        let done = does();
+        std::thread::sleep(AROUND);
         over.store(true, Relaxed);
         let latencies = recorder.join().map_err(|_| PeerError::Harness("a recorder died"))??;
-        Ok((done?.0, latencies))
+        done.map(|()| latencies)
     })
 }
 
 fn check_gone(work: &Work<'_>, engine: &dyn Engine, session: &Planned) -> Result<()> {
     let mut read = 0;
-    // An error says that it is not there, as no bytes do.
-    let _ = engine.replay(session.of, &mut |events| read += events.len() as u64);
-    if read == 0 {
-        Ok(())
-    } else {
-        Err(PeerError::Lost { peer: work.peer.name(), wanted: 0, read })
+    let replayed = engine.replay(session.of, &mut |events| read += events.len() as u64);
+    match replayed {
+        Ok(()) | Err(PeerError::NotThere) if read == 0 => Ok(()),
+        Ok(()) | Err(PeerError::NotThere) => {
+            Err(PeerError::Lost { peer: work.peer.name(), wanted: 0, read })
+        }
+        Err(e) => Err(e),
     }
 }

@@ -12,6 +12,7 @@ pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     let long = work.long();
     ingest::record(work, &*engine, std::slice::from_ref(&long))?;
     engine.settle()?;
+    let open = measure::disk_bytes(&work.amount.dir)? as f64;
     engine.close()?;
     let stored = measure::disk_bytes(&work.amount.dir)? as f64;
     let mut figures = Figures::new();
@@ -23,6 +24,7 @@ pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     latencies.tell("ack", &mut figures);
     figures.insert("raw".to_owned(), raw as f64);
     figures.insert("sessions".to_owned(), planned.len() as f64 + 1.0);
+    figures.insert("stored, open / raw".to_owned(), open / raw as f64);
     figures.insert("stored / raw".to_owned(), stored / raw as f64);
     Ok(figures)
 }

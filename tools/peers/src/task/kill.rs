@@ -19,7 +19,7 @@ pub(super) fn reopen(work: &Work<'_>) -> Result<Figures> {
     measure::forget_cached(&work.amount.dir)?;
     let (took, engine) = timed(|| work.peer.open(&work.setup()))?;
     let planned = work.sessions();
-    let mut lost = 0;
+    let mut lost = 0_u64;
     for session in &planned {
         let wanted = work.workload.raw_bytes(session);
         let mut read = 0;
@@ -27,8 +27,12 @@ pub(super) fn reopen(work: &Work<'_>) -> Result<Figures> {
         lost += u64::from(read != wanted);
     }
     engine.close()?;
+    if lost > 0 {
+        let told = format!("{lost} of {} sessions lost what was acknowledged", planned.len());
+        return Err(PeerError::Peer(told));
+    }
     let mut figures = Figures::new();
     figures.insert("reopen after kill s".to_owned(), took.as_secs_f64());
-    figures.insert("sessions that lost something".to_owned(), lost as f64);
+    figures.insert("sessions, all of them whole".to_owned(), planned.len() as f64);
     Ok(figures)
 }

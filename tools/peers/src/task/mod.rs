@@ -79,6 +79,9 @@ pub(crate) struct Amount {
     /// Memory for caches.
     #[arg(long, default_value_t = 64 << 20)]
     pub(crate) cache_bytes: usize,
+    /// The level of zstd of what the harness packs for peers: a balance between speed and size, as their manuals have it.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) pack_level: i32,
 }
 
 /// A peer, and what is done with it.
@@ -95,7 +98,7 @@ pub(crate) fn run(task: Task, peer: Peer, track: Track, amount: &Amount) -> Resu
     let corpus = Arc::new(Corpus::load(&amount.corpus)?);
     let workload = Workload::new(corpus, amount.seed, amount.sites, amount.largest_bytes);
     let work = Work { peer, track, amount, workload, today: today() };
-    match task {
+    let mut figures = match task {
         Task::Ingest => ingest::run(&work),
         Task::Limit => ingest::limit(&work),
         Task::Fill => fill::run(&work),
@@ -105,7 +108,10 @@ pub(crate) fn run(task: Task, peer: Peer, track: Track, amount: &Amount) -> Resu
         Task::Delete => delete::run(&work),
         Task::Leave => kill::leave(&work),
         Task::Reopen => kill::reopen(&work),
-    }
+    }?;
+    // What could not be measured is left out: JSON has no other number for it.
+    figures.retain(|_, figure| figure.is_finite());
+    Ok(figures)
 }
 
 /// The day on which all days of a run lie behind, of which everything is kept for long.
@@ -121,6 +127,7 @@ impl Work<'_> {
             track: self.track,
             sites: self.amount.sites,
             cache_bytes: self.amount.cache_bytes,
+            pack_level: self.amount.pack_level,
             days: self.first_day()..self.today,
         }
     }

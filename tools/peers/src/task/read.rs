@@ -6,7 +6,7 @@ use super::Work;
 use crate::engine::{Engine, Of};
 use crate::measure::{self, Figures, Latencies, timed};
 use crate::seal::{Sealer, unpack};
-use crate::workload::Planned;
+use crate::workload::{Planned, Row};
 use crate::{PeerError, Result};
 
 /// Sessions that are replayed, in each way.
@@ -31,13 +31,18 @@ pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     figures.insert("open s".to_owned(), opening.as_secs_f64());
     let planned = work.sessions();
     let replayed = replayed(work, &planned);
-    for (name, cold) in [("cold", true), ("warm", false)] {
-        replay(work, &*engine, &replayed, (name, cold), &mut figures)?;
-    }
-    jump(work, &*engine, &mut figures)?;
+    let engine = replay(work, engine, &replayed, ("cold", true), &mut figures)?;
+    let engine = replay(work, engine, &replayed, ("warm", false), &mut figures)?;
+    let engine = jump(work, engine, &mut figures)?;
     list(work, &*engine, &mut figures)?;
     engine.close()?;
     Ok(figures)
+}
+
+/// Opened anew, so that nothing is in its own cache that was read before.
+fn anew(work: &Work<'_>, engine: Box<dyn Engine>) -> Result<Box<dyn Engine>> {
+    engine.close()?;
+    work.peer.open(&work.setup())
 }
 
 /// The sessions that are replayed, with their raw sizes.
@@ -49,7 +54,7 @@ fn replayed<'a>(work: &Work<'_>, planned: &'a [Planned]) -> Vec<(&'a Planned, u6
 /// The same sessions, opened and decompressed in memory by one thread: compressed as well as reelvault compresses what it archives, and
 /// in blocks as large as its own.
 pub(super) fn limit(work: &Work<'_>) -> Result<Figures> {
-    let sealer = Sealer::new().at_level(ARCHIVE_LEVEL);
+    let sealer = Sealer::new(ARCHIVE_LEVEL)?;
     let planned = work.sessions();
     let (mut sealed, mut raw_bytes) = (Vec::new(), 0);
     for (session, bytes) in replayed(work, &planned) {
@@ -72,7 +77,7 @@ pub(super) fn limit(work: &Work<'_>) -> Result<Figures> {
             let mut bytes = 0;
             for block in &mut sealed {
                 let text = sealer.open(0, b"", block)?;
-                bytes += unpack(&block[text])?.len() as u64;
+                bytes += unpack(&block[text], <[u8]>::len)? as u64;
             }
             Ok(bytes)
         })?;
@@ -92,20 +97,23 @@ fn middle(mut rates: Vec<f64>) -> f64 {
 /// Whole sessions: the time to the first byte and to the last.
 fn replay(
     work: &Work<'_>,
-    engine: &dyn Engine,
+    mut engine: Box<dyn Engine>,
     sessions: &[(&Planned, u64)],
     (name, cold): (&str, bool),
     figures: &mut Figures,
-) -> Result<()> {
+) -> Result<Box<dyn Engine>> {
     let (mut first, mut last) = (Latencies::default(), Latencies::default());
     let mut rates = Vec::new();
     for _ in 0..PASSES {
         let (mut bytes_read, mut seconds) = (0, 0.0);
+        if cold {
+            engine = anew(work, engine)?;
+        }
         for (session, bytes) in sessions {
             if cold {
                 measure::forget_cached(&work.amount.dir)?;
             }
-            let (to_first, to_last, read) = play(engine, session.of)?;
+            let (to_first, to_last, read) = play(&*engine, session.of)?;
             if read != *bytes {
                 return Err(PeerError::Lost { peer: work.peer.name(), wanted: *bytes, read });
             }
@@ -119,7 +127,7 @@ fn replay(
     figures.insert(format!("{name} replay raw MB/s"), middle(rates));
     first.tell(&format!("{name} replay, first byte"), figures);
     last.tell(&format!("{name} replay, last byte"), figures);
-    Ok(())
+    Ok(engine)
 }
 
 fn play(engine: &dyn Engine, of: Of) -> Result<(Duration, Duration, u64)> {
@@ -134,18 +142,23 @@ fn play(engine: &dyn Engine, of: Of) -> Result<(Duration, Duration, u64)> {
 }
 
 /// Jumps into the long session.
-fn jump(work: &Work<'_>, engine: &dyn Engine, figures: &mut Figures) -> Result<()> {
+fn jump(
+    work: &Work<'_>,
+    engine: Box<dyn Engine>,
+    figures: &mut Figures,
+) -> Result<Box<dyn Engine>> {
     let long = work.long();
-    let rows = work.workload.rows(&long);
+    let rows = work.workload.in_order(&long);
     let end_ms = rows.iter().map(|row| row.last_ms).max().unwrap_or_default();
     let length = end_ms - long.of.start_ms;
+    let moments = (1..=JUMPS).map(|n| long.of.start_ms + length * n / (JUMPS + 1));
+    let engine = anew(work, engine)?;
     for (name, cold) in [("cold", true), ("warm", false)] {
         let mut latencies = Latencies::default();
-        for n in 1..=JUMPS {
+        for ms in moments.clone() {
             if cold {
                 measure::forget_cached(&work.amount.dir)?;
             }
-            let ms = long.of.start_ms + length * n / (JUMPS + 1);
             let mut bytes = 0;
             let (took, ()) = timed(|| {
                 engine.seek(long.of, ms, ms + PLAYED_MS, &mut |events| bytes += events.len())
@@ -157,7 +170,32 @@ fn jump(work: &Work<'_>, engine: &dyn Engine, figures: &mut Figures) -> Result<(
         }
         latencies.tell(&format!("{name} jump into a long session"), figures);
     }
-    Ok(())
+    // The same once more, looked at: that takes time, too.
+    moments.into_iter().try_for_each(|ms| look(&*engine, (&long, &rows), ms))?;
+    Ok(engine)
+}
+
+/// Looks whether what is played first is the chunk of the last full snapshot before a moment, from its beginning or from the snapshot.
+fn look(engine: &dyn Engine, (session, rows): (&Planned, &[Row<'_>]), ms: u64) -> Result<()> {
+    let snapshots = rows
+        .iter()
+        .flat_map(|row| row.snapshots.iter().map(move |s| (s.ms, row.seq, s.offset, row.events)));
+    let newest = snapshots.filter(|(at, ..)| *at <= ms).max_by_key(|(ms, seq, ..)| (*ms, *seq));
+    let first = rows.first().map(|row| (0, row.seq, 0, row.events));
+    let (_, _, offset, chunk) = newest.or(first).ok_or(PeerError::Harness("a session's chunks"))?;
+    let (mut is_first, mut is_right) = (true, false);
+    engine.seek(session.of, ms, ms + PLAYED_MS, &mut |events| {
+        if std::mem::take(&mut is_first) {
+            let left_out = chunk.len().checked_sub(events.len());
+            is_right = chunk.ends_with(events) && left_out.is_some_and(|n| n <= offset as usize);
+        }
+    })?;
+    if is_right {
+        Ok(())
+    } else {
+        let told = format!("a jump to {ms} ms does not begin with the snapshot before it");
+        Err(PeerError::Peer(told))
+    }
 }
 
 /// The newest ones of a site's day.
