@@ -62,7 +62,7 @@ const GOALS: [Goal; 26] = [
         ratio: Some(Ratio::AtMost(0.5)),
     },
     Goal {
-        what: "the same, with all that was put off",
+        what: "durable ingest, 64 sessions, with all that was put off",
         text: NO_GOAL,
         work: "ingest 64",
         figure: "raw MB/s, with settling",
@@ -70,7 +70,7 @@ const GOALS: [Goal; 26] = [
         ratio: None,
     },
     Goal {
-        what: "the same, peers' chunks packed at level 1, as reelvault's",
+        what: "durable ingest, 64 sessions, peers packing at level 1",
         text: NO_GOAL,
         work: "ingest 64, level 1",
         figure: "raw MB/s",
@@ -78,7 +78,7 @@ const GOALS: [Goal; 26] = [
         ratio: None,
     },
     Goal {
-        what: "ack p99 of that",
+        what: "ack p99, 64 sessions, peers packing at level 1",
         text: NO_GOAL,
         work: "ingest 64, level 1",
         figure: "ack p99 µs",
@@ -94,7 +94,7 @@ const GOALS: [Goal; 26] = [
         ratio: None,
     },
     Goal {
-        what: "the same, with all that was put off",
+        what: "a rush of 4 GiB, with all that was put off",
         text: NO_GOAL,
         work: "ingest 64, long",
         figure: "raw MB/s, with settling",
@@ -102,7 +102,7 @@ const GOALS: [Goal; 26] = [
         ratio: None,
     },
     Goal {
-        what: "ack p99 of that",
+        what: "ack p99 in a rush of 4 GiB",
         text: NO_GOAL,
         work: "ingest 64, long",
         figure: "ack p99 µs",
