@@ -27,8 +27,9 @@ use meanwhile. A backup that is interrupted leaves nothing half visible; the
 next one goes on from there. Repositories hold no keys: keep the keyring's
 mirrors and the key elsewhere, for without them no backup can be read.
 
-When damage of the store is met, what can be read is copied as it is, all else
-as ever, and the command ends with 13. tools/systemd has a unit and a timer for a backup every day.";
+When damage of the store is met, what can be read of it is copied as it is, all
+else as ever, and the command ends with 13. tools/systemd has a unit and a timer
+for a backup every day.";
 
 /// How long a continuous backup waits after an error of the place before it tries again: so many times the interval.
 const PATIENCE: u32 = 5;
