@@ -18,6 +18,17 @@ pub(crate) use unpack::{Unpacking, is_frame, unpack};
 /// Largest zstd window, as a power of two: 8 MiB is what RFC 9659 lets a browser refuse beyond.
 const WINDOW_LOG_MAX: u32 = 23;
 
+/// The last level that keeps one place for each hash, the newest.
+const FAST_LEVEL_MAX: i32 = 2;
+
+/// For blocks of such a level, the table of hashes as a power of two: one that stays in a processor's second cache is faster than the level's own,
+/// and what it forgets sooner would have cost as many bits to point back to as it saves.
+const FAST_HASH_LOG: u32 = 15;
+
+/// And zstd's own blocks within, half as large as usual: recordings change their kind from one event to the next, and codes of their own for each save
+/// more than they take.
+const FAST_PIECE_BYTES: u32 = 64 << 10;
+
 /// A compressor of one level, its context used again for each frame.
 pub(crate) struct Packer(Compressor<'static>);
 
@@ -28,11 +39,14 @@ impl Packer {
         Ok(Self(compressor))
     }
 
-    /// For large blocks: the whole window of a browser. Long-distance matching was tried and took more space, not
-    /// less: a block hardly exceeds the window.
+    /// For large blocks: the whole window of a browser, so that a fast level sees as far back as a slow one.
     pub(crate) fn for_blocks(level: i32) -> std::io::Result<Self> {
         let mut compressor = Compressor::new(level)?;
         compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG_MAX))?;
+        if level <= FAST_LEVEL_MAX {
+            compressor.set_parameter(CParameter::HashLog(FAST_HASH_LOG))?;
+            compressor.set_parameter(CParameter::MaxBlockSize(FAST_PIECE_BYTES))?;
+        }
         Ok(Self(compressor))
     }
 

@@ -91,8 +91,7 @@ fn every_peer_gives_back_what_it_was_given_and_not_what_was_deleted() {
         let folder = tempfile::tempdir().unwrap();
         let days = planned[0].of.day()..planned[1].of.day() + 1;
         let (dir, cache_bytes) = (folder.path().to_owned(), 16 << 20);
-        let setup =
-            Setup { dir, track, sites: SITES, cache_bytes, pack_level: 3, backed_up: false, days };
+        let setup = Setup { dir, track, sites: SITES, cache_bytes, pack_level: 3, days };
         let engine = peer.open(&setup).unwrap();
         std::thread::scope(|scope| {
             for session in &planned {

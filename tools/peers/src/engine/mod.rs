@@ -113,9 +113,6 @@ pub(crate) struct Setup {
     pub(crate) cache_bytes: usize,
     /// The level of zstd of what the harness packs.
     pub(crate) pack_level: i32,
-    /// Whether it is to be backed up, by which some settings follow.
-    #[allow(dead_code, reason = "peers that need it can be left out")]
-    pub(crate) backed_up: bool,
     /// The days of which sessions come.
     #[allow(dead_code, reason = "peers that need it can be left out")]
     pub(crate) days: std::ops::Range<u32>,

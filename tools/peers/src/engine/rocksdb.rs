@@ -16,8 +16,6 @@ use crate::{PeerError, Result};
 
 /// Values from here on lie in blob files, as the manual has it for large ones.
 const BLOB_BYTES_MIN: u64 = 1_024;
-/// Log files that are written over instead of made anew, so that a sync need not sync their length. Backups would copy them whole.
-const LOGS_KEPT: usize = 2;
 /// The share of blob files, the oldest first, out of which a compaction takes what still counts; and that while a session is erased.
 const COLLECTED: &str = "blob_garbage_collection_age_cutoff";
 const COLLECTED_BY_DEFAULT: &str = "0.25";
@@ -55,9 +53,6 @@ pub(super) fn open(setup: &Setup) -> Result<Rocks> {
     // One cache for blocks and blobs, which would have none otherwise.
     let cache = Cache::new_lru_cache(setup.cache_bytes);
     options.set_blob_cache(&cache);
-    if !setup.backed_up {
-        options.set_recycle_log_file_num(LOGS_KEPT);
-    }
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(&cache);
     options.set_block_based_table_factory(&table);

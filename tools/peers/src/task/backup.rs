@@ -12,7 +12,7 @@ const BETWEEN_FROM: u64 = 1 << 41;
 pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
     let mut figures = Figures::new();
     let beside = |name: &str| work.amount.dir.join(name);
-    let at = |name: &str| Setup { dir: beside(name), backed_up: true, ..work.setup() };
+    let at = |name: &str| Setup { dir: beside(name), ..work.setup() };
     let (live, backup, restored) = (at("live"), beside("backup"), at("restored"));
     let engine = work.peer.open(&live)?;
     let planned = work.sessions();

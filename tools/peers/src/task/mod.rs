@@ -128,7 +128,6 @@ impl Work<'_> {
             sites: self.amount.sites,
             cache_bytes: self.amount.cache_bytes,
             pack_level: self.amount.pack_level,
-            backed_up: false,
             days: self.first_day()..self.today,
         }
     }
