@@ -34,7 +34,8 @@ fn back_up(scene: &Scene, repository: &Repository) -> Vec<(u64, Chunks)> {
 
 fn check_restored(scene: &Scene, repository: &Repository, number: u64, before: &Chunks) {
     let dir = format!("/restored-{number}");
-    repository.restore(number, &dir, &What::All, ON).unwrap();
+    let restored = repository.restore(number, &dir, &What::All, ON).unwrap();
+    assert!(restored.damage.is_empty(), "{:?}", restored.damage);
     let env = scene.disk.env(&scene.clock, seed() * 1_000 + 100 + number);
     let mirrors = ["/keys/a/keyring", "/keys/b/keyring"].map(std::path::PathBuf::from);
     let provider = key_on(&env).unwrap();

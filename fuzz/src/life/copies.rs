@@ -49,7 +49,8 @@ impl Life {
                 false => repository.open_snapshot(*number).expect("it opens"),
                 true => {
                     let dir = format!("/restored-{number}");
-                    repository.restore(*number, &dir, &What::All, ON).expect("restored");
+                    let done = repository.restore(*number, &dir, &What::All, ON);
+                    assert!(done.expect("restored").damage.is_empty(), "{number}");
                     let options = world.options_at(&dir, seed + *number).expect("keys");
                     Store::open_read_only(options).expect("it opens")
                 }

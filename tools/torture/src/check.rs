@@ -210,7 +210,10 @@ fn restored(world: &World, model: &Model) -> Outcome {
     let repository = world.repository()?;
     let dir = format!("/restored-{}", snap.number);
     let all = reelvault::backup::What::All;
-    repository.restore(snap.number, &dir, &all, &|_| true)?;
+    let restored = repository.restore(snap.number, &dir, &all, &|_| true)?;
+    if let Some(damage) = restored.damage.first() {
+        return Err(Broken::new(format!("restoring: {damage}")));
+    }
     let store = world.open_restored(&dir)?;
     held_by(&store, model, Some(&snap.kept)).map_err(|broken| broken.during("restored"))
 }

@@ -129,13 +129,11 @@ impl Tried for Ours<'_> {
     }
     fn restore(&self) -> Result<()> {
         let repository = self.repository()?;
-        repository.restore(
-            repository.latest(None)?,
-            self.place.0.join(RESTORED),
-            &What::All,
-            ON,
-        )?;
-        Ok(())
+        let (newest, to) = (repository.latest(None)?, self.place.0.join(RESTORED));
+        match repository.restore(newest, to, &What::All, ON)?.damage.is_empty() {
+            true => Ok(()),
+            false => Err(BenchError::Child("of a comparison")),
+        }
     }
     fn folder(&self) -> PathBuf {
         self.place.0.join("repository")
