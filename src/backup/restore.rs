@@ -1,7 +1,7 @@
 //! Restoring: a store out of a snapshot, whole or in part, in an empty directory.
 //!
 //! Everything passes the keyring as it is now. Segments whose day has passed or whose hold has ended are left out; of segments in which sessions were erased
-//! the others' sealed bytes are copied, and nothing is decrypted. The keyring is only read.
+//! the others' sealed bytes are copied, and no recording is decrypted. The keyring is only read.
 //!
 //! What is damaged, in the store that was backed up or in the repository, does not keep the rest from being restored: it is copied as it is, and
 //! told. The manifest knows what it should be.

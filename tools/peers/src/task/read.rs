@@ -21,7 +21,7 @@ const PLAYED_MS: u64 = 30_000;
 /// A list takes microseconds: a moment in which the machine is slow must not be the median.
 const LISTS: u32 = 1_000;
 /// What reelvault archives with, by default, and the raw bytes after which it ends a block.
-const ARCHIVE_LEVEL: i32 = 2;
+const ARCHIVE_LEVEL: i32 = 5;
 const BLOCK_BYTES: usize = 4 << 20;
 
 pub(super) fn run(work: &Work<'_>) -> Result<Figures> {
