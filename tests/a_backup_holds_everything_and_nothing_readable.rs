@@ -27,7 +27,7 @@ fn what_is_restored_is_what_was_backed_up_in_segments_and_in_journals() {
     let before = content(&store);
     assert_eq!(before.len(), 6);
 
-    let restored = repository.restore(1, "/restored", &What::All, ON).unwrap();
+    let restored = restore(&repository, 1, "/restored", &What::All);
     assert_eq!((restored.erased_sessions, restored.expired_segments), (0, 0));
     let copy = open_restored(&world, &world.disk, "/restored", 5).unwrap();
     assert_eq!(content(&copy), before);
@@ -44,10 +44,10 @@ fn a_restored_store_goes_on_recording_when_it_takes_the_place_of_the_lost_one() 
     record(&world, &store, &["a"], 0, 4);
     let place = dir_place(&world, &world.disk, 13);
     let repository = repository(&world, &world.disk, &place, 14).unwrap();
-    back_up(&repository).unwrap();
+    back_up_whole(&repository);
     store.close().unwrap();
     let before = {
-        repository.restore(1, "/other", &What::All, ON).unwrap();
+        let _ = restore(&repository, 1, "/other", &What::All);
         content(&open_restored(&world, &world.disk, "/other", 15).unwrap())
     };
     let mut options = options_on(&world, &world.disk, 16);
@@ -98,7 +98,7 @@ fn an_increment_copies_what_is_new_and_nothing_else() {
     let archived = back_up(&other).unwrap();
     assert!(archived.copied_segments > 0);
     assert_eq!(archived.segments, first.segments + archived.copied_segments);
-    other.restore(archived.snapshot.unwrap(), "/restored", &What::All, ON).unwrap();
+    let _ = restore(&other, archived.snapshot.unwrap(), "/restored", &What::All);
     let copy = open_restored(&world, &world.disk, "/restored", 26).unwrap();
     assert_eq!(content(&copy), content(&store));
 }
@@ -112,7 +112,7 @@ fn nothing_in_a_repository_can_be_read_and_no_name_means_anything() {
     record(&world, &store, &["b"], 0, 2);
     let place = dir_place(&world, &world.disk, 33);
     let repository = repository(&world, &world.disk, &place, 34).unwrap();
-    back_up(&repository).unwrap();
+    back_up_whole(&repository);
     let mut looked_at = 0;
     for path in world.disk.paths().iter().filter(|path| path.starts_with("/backup")) {
         let bytes = world.disk.file_bytes(path).unwrap();
@@ -133,7 +133,7 @@ fn nothing_in_a_repository_can_be_read_and_no_name_means_anything() {
 fn another_stores_keyring_finds_nothing_and_a_foreign_root_is_refused() {
     let world = World::new(41);
     let place = dir_place(&world, &world.disk, 43);
-    back_up(&repository(&world, &world.disk, &place, 44).unwrap()).unwrap();
+    back_up_whole(&repository(&world, &world.disk, &place, 44).unwrap());
     let other = World::new(45);
     let stranger =
         Repository::open(Arc::clone(&place), options_on(&other, &other.disk, 46)).unwrap();
@@ -160,11 +160,11 @@ fn one_site_or_one_session_is_restored_without_the_others() {
     record(&world, &store, &["b", "c"], 6, 3);
     let place = dir_place(&world, &world.disk, 53);
     let repository = repository(&world, &world.disk, &place, 54).unwrap();
-    back_up(&repository).unwrap();
+    back_up_whole(&repository);
     let all = content(&store);
 
     let shop = site_id("shop.example");
-    let site = repository.restore(1, "/site", &What::Site(shop.clone()), ON).unwrap();
+    let site = restore(&repository, 1, "/site", &What::Site(shop.clone()));
     assert_eq!((site.journals, site.sessions), (0, 4), "b lies in a segment and in a journal");
     let copy = open_restored(&world, &world.disk, "/site", 55).unwrap();
     let mut expected = all.clone();
@@ -173,7 +173,7 @@ fn one_site_or_one_session_is_restored_without_the_others() {
     assert!(copy.verify(reelvault::Depth::Content, |_, _| {}).unwrap().is_sound());
 
     let what = What::Session(shop.clone(), session_id("shop.example-b"));
-    repository.restore(1, "/session", &what, ON).unwrap();
+    let _ = restore(&repository, 1, "/session", &what);
     let copy = open_restored(&world, &world.disk, "/session", 56).unwrap();
     expected.retain(|(_, session), _| session == "shop.example-b");
     assert_eq!(content(&copy), expected);
@@ -193,7 +193,7 @@ fn spoilt_objects_are_found_by_checking_and_told_by_restoring() {
     record(&world, &store, &["b"], 0, 2);
     let place = dir_place(&world, &world.disk, 63);
     let repository = repository(&world, &world.disk, &place, 64).unwrap();
-    back_up(&repository).unwrap();
+    back_up_whole(&repository);
     let sound = repository.check(ReadShare::All, ON).unwrap();
     assert!(sound.damage.is_empty() && sound.read_bytes == sound.bytes && sound.objects > 1);
     let paths = world.disk.paths();
@@ -218,7 +218,7 @@ fn spoilt_objects_are_found_by_checking_and_told_by_restoring() {
         // Another one, once the object is mended.
         world.disk.write_file(path, &good).unwrap();
         let dir = format!("/mended-{n}");
-        repository.restore(1, &dir, &What::All, ON).unwrap();
+        let _ = restore(&repository, 1, &dir, &What::All);
         let copy = open_restored(&world, &world.disk, &dir, 65).unwrap();
         assert_eq!(content(&copy), content(&store));
         spoilt += 1;

@@ -124,6 +124,18 @@ fn chunks_behind_a_damaged_frame_of_a_live_journal_reach_every_later_backup() {
     assert!(is_whole(3, 300) > after);
 }
 
+const WAYS: usize = 3;
+
+/// Loses an object, cuts it off, or lets it rot; how that is told.
+fn spoil_object(sim: &SimPlace, name: &str, good: &[u8], way: usize) -> Damage {
+    match way {
+        0 => sim.lose(name),
+        1 => sim.spoil(name, &good[..good.len() - 9]),
+        _ => sim.spoil(name, &[&good[1..], &[0]].concat()),
+    }
+    [Damage::Missing, Damage::Truncated, Damage::Rot][way]
+}
+
 /// Spoils a file; how its damage is told.
 type Spoil = (fn(&World, &PathBuf), Option<Damage>);
 
@@ -218,7 +230,7 @@ fn a_journal_that_cannot_be_read_is_told_and_what_an_earlier_backup_has_of_it_st
     let (world, store) = recorded(31);
     let (_, place) = bucket(&world);
     let repository = repository(&world, &world.disk, &place, 33).unwrap();
-    back_up(&repository).unwrap();
+    back_up_whole(&repository);
     let all = content(&store);
     // Its head.
     let path = &files(&world, "/store/journal", "rvj")[0];
@@ -276,7 +288,7 @@ fn a_rotten_session_costs_a_segment_that_is_rewritten_nothing_but_itself() {
         world.disk.corrupt(path, 300, 1).unwrap();
         let (_, place) = bucket(&world);
         let repository = repository(&world, &world.disk, &place, seed).unwrap();
-        back_up(&repository).unwrap();
+        let _ = back_up(&repository).unwrap();
         world.disk.write_file(path, &good).unwrap();
         for (m, site) in common::sim::SITES.into_iter().enumerate() {
             let (dir, what) = (format!("/site-{n}-{m}"), What::Site(site_id(site)));
@@ -298,24 +310,114 @@ fn a_lost_or_spoilt_object_costs_a_restore_nothing_but_itself() {
     let all = content(&store);
     let (sim, place) = bucket(&world);
     let repository = repository(&world, &world.disk, &place, 62).unwrap();
-    back_up(&repository).unwrap();
+    back_up_whole(&repository);
     let objects = sim.objects();
     let (name, good) = objects.iter().find(|(name, _)| name.contains("/segment/")).unwrap();
-    let lose: [(&dyn Fn(), Option<Damage>); 3] = [
-        (&|| sim.lose(name), Some(Damage::Missing)),
-        (&|| sim.spoil(name, &good[..good.len() - 9]), Some(Damage::Truncated)),
-        (&|| sim.spoil(name, &[&good[1..], &[0]].concat()), Some(Damage::Rot)),
-    ];
-    for (n, (lose, kind)) in lose.into_iter().enumerate() {
-        lose();
-        let dir = format!("/restored-{n}");
+    for way in 0..WAYS {
+        let kind = spoil_object(&sim, name, good, way);
+        let dir = format!("/restored-{way}");
         let restored = repository.restore(1, &dir, &What::All, ON).unwrap();
-        assert_eq!(kinds(&restored.damage), [kind]);
-        let copy = open_restored(&world, &world.disk, &dir, 63 + n as u64).unwrap();
-        let is_there = kind == Some(Damage::Rot);
+        assert_eq!(kinds(&restored.damage), [Some(kind)]);
+        let copy = open_restored(&world, &world.disk, &dir, 63 + way as u64).unwrap();
+        let is_there = kind == Damage::Rot;
         assert_eq!(copy.verify(Depth::Content, |_, _| {}).unwrap().is_sound(), !is_there);
         let saved = readable(&copy);
         assert!(is_there || saved.len() >= 4, "{}", saved.len());
         assert!(saved.iter().all(|(key, events)| all[key] == *events));
     }
+}
+
+const REPAIR: How = How { dry_run: false, bytes_per_second: None, repair: true };
+
+/// The segments and pieces of a repository.
+fn data(sim: &SimPlace) -> Vec<(String, Arc<[u8]>)> {
+    let is_data = |name: &str| name.contains("/segment/") || name.contains("/piece/");
+    sim.objects().into_iter().filter(|(name, _)| is_data(name)).collect()
+}
+
+#[test]
+fn whatever_is_spoilt_in_a_repository_is_put_right_from_the_store() {
+    let (world, store) = recorded(71);
+    let all = content(&store);
+    let (mut segments, mut pieces) = (0, 0);
+    for n in 0.. {
+        let (sim, place) = bucket(&world);
+        let repository = repository(&world, &world.disk, &place, 72 + n as u64).unwrap();
+        back_up_whole(&repository);
+        let Some((name, good)) = data(&sim).into_iter().nth(n / WAYS) else { break };
+        let kind = spoil_object(&sim, &name, &good, n % WAYS);
+        let found = repository.check(ReadShare::All, ON).unwrap().damage;
+        assert_eq!(kinds(&found), [Some(kind)]);
+        assert_eq!(back_up(&repository).unwrap().repaired_objects, 0, "nobody asked");
+
+        let mut backup = Backup::new(&repository, Path::new("/store")).unwrap();
+        let stopped = backup.run(&REPAIR, &|_| false);
+        assert!(matches!(stopped, Err(Error::Interrupted)));
+        let tried = backup.run(&How { dry_run: true, ..REPAIR }, ON).unwrap();
+        assert_eq!((tried.snapshot, tried.repaired_objects), (None, 1));
+        let done = backup.run(&REPAIR, ON).unwrap();
+        assert_eq!((done.repaired_objects, kinds(&done.damage)), (1, vec![]));
+        assert_eq!(content(&repository.open_snapshot(done.snapshot.unwrap()).unwrap()), all);
+        let left = repository.check(ReadShare::All, ON).unwrap().damage;
+        if name.contains("/segment/") {
+            assert!(left.is_empty(), "{left:?}");
+            assert_eq!(content(&repository.open_snapshot(1).unwrap()), all);
+            segments += 1;
+        } else {
+            assert_eq!(kinds(&left), [Some(kind)], "earlier snapshots name it");
+            pieces += 1;
+        }
+        assert_eq!(backup.run(&REPAIR, ON).unwrap().repaired_objects, 0);
+    }
+    assert!(segments >= 2 * WAYS && pieces >= WAYS, "{segments} segments, {pieces} pieces");
+}
+
+#[test]
+fn a_repair_puts_nothing_that_is_spoilt_in_the_store_too() {
+    let (world, _store) = recorded(81);
+    let path = &segments_of(&world)[0];
+    let local = world.disk.file_bytes(path).unwrap();
+    let rot: Spoil = (|world, path| world.disk.corrupt(path, 300, 1).unwrap(), Some(Damage::Rot));
+    let (sim, place) = bucket(&world);
+    let repository = repository(&world, &world.disk, &place, 82).unwrap();
+    back_up_whole(&repository);
+    let id = path.file_stem().unwrap().to_str().unwrap();
+    let (name, good) = data(&sim).into_iter().find(|(name, _)| name.ends_with(id)).unwrap();
+    assert_eq!(good[..], local, "so either can take the other's place");
+    let mut backup = Backup::new(&repository, Path::new("/store")).unwrap();
+    for (spoil, local_kind) in SPOILS.into_iter().chain([rot]) {
+        for way in 0..WAYS {
+            let kind = spoil_object(&sim, &name, &good, way);
+            let before = data(&sim);
+            spoil(&world, path);
+            let done = backup.run(&REPAIR, ON).unwrap();
+            assert_eq!(done.repaired_objects, 0);
+            assert_eq!(kinds(&done.damage), [local_kind, Some(kind)]);
+            assert_eq!(data(&sim), before);
+
+            world.disk.write_file(path, &local).unwrap();
+            let done = backup.run(&REPAIR, ON).unwrap();
+            assert_eq!((done.repaired_objects, kinds(&done.damage)), (1, vec![]));
+            assert!(repository.check(ReadShare::All, ON).unwrap().damage.is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_object_that_the_medium_does_not_give_back_is_told_and_repaired() {
+    let (world, store) = recorded(91);
+    let place = dir_place(&world, &world.disk, 92);
+    let repository = repository(&world, &world.disk, &place, 93).unwrap();
+    back_up_whole(&repository);
+    let is_segment = |path: &PathBuf| {
+        path.starts_with("/backup") && path.to_str().unwrap().contains("/segment/")
+    };
+    let path = world.disk.paths().into_iter().find(is_segment).unwrap();
+    world.disk.lose_sector(&path, 600).unwrap();
+    let found = repository.check(ReadShare::All, ON).unwrap();
+    assert_eq!((kinds(&found.damage), found.read_bytes), (vec![None], found.bytes));
+    let mut backup = Backup::new(&repository, Path::new("/store")).unwrap();
+    assert_eq!(backup.run(&REPAIR, ON).unwrap().repaired_objects, 1);
+    assert!(repository.check(ReadShare::All, ON).unwrap().damage.is_empty());
+    assert_eq!(content(&repository.open_snapshot(1).unwrap()), content(&store));
 }

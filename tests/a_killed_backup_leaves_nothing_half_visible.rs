@@ -22,7 +22,7 @@ fn grown(seed: u64) -> (World, Content, Content) {
     store.archive().unwrap();
     record(&world, &store, &["b"], 0, 2);
     let place = dir_place(&world, &world.disk, seed + 2);
-    back_up(&repository(&world, &world.disk, &place, seed + 3).unwrap()).unwrap();
+    back_up_whole(&repository(&world, &world.disk, &place, seed + 3).unwrap());
     let before = content(&store);
     record(&world, &store, &["b", "c"], 2, 2);
     store.archive().unwrap();
@@ -48,7 +48,7 @@ fn check(world: &World, disk: &SimDisk, place: &Arc<dyn Place>, seed: u64, of: [
     let checked = repository.check(ReadShare::All, ON).unwrap();
     assert!(checked.damage.is_empty(), "{:?}", checked.damage);
     let dir = format!("/restored-{seed}");
-    repository.restore(done.snapshot.unwrap(), &dir, &What::All, ON).unwrap();
+    let _ = restore(&repository, done.snapshot.unwrap(), &dir, &What::All);
     assert_eq!(&content(&open_restored(world, disk, &dir, seed + 1).unwrap()), of[1]);
 }
 
@@ -105,7 +105,7 @@ fn a_restore_that_loses_power_at_any_operation_is_no_store_until_it_is_whole() {
                 Err(Error::NoStore(_)) => {
                     let place = dir_place(&world, &image, 3_000 + points);
                     let again = open(&image, &place, 4_000 + points);
-                    again.restore(number, "/new", &What::All, ON).unwrap();
+                    let _ = restore(&again, number, "/new", &What::All);
                     let store = open_restored(&world, &image, "/new", 5_000 + points).unwrap();
                     assert_eq!(content(&store), after);
                 }
@@ -173,7 +173,7 @@ fn what_a_killed_backup_has_left_is_durable_once_the_next_one_is_done() {
 fn what_a_killed_or_interrupted_restore_has_left_is_durable_once_the_next_one_is_done() {
     let (world, all) = small(71);
     let place: Arc<dyn Place> = Arc::new(SimPlace::new(world.clock.now_ms(), 1));
-    back_up(&repository(&world, &world.disk, &place, 73).unwrap()).unwrap();
+    back_up_whole(&repository(&world, &world.disk, &place, 73).unwrap());
     let restore = |disk: &SimDisk, seed: u64, calls_max: u64| {
         let options = options_on(&world, disk, seed);
         let calls = AtomicU64::new(0);
@@ -182,7 +182,7 @@ fn what_a_killed_or_interrupted_restore_has_left_is_durable_once_the_next_one_is
         repository.restore(1, "/new", &What::All, &watch)
     };
     let is_durable = |disk: &SimDisk, points: u64| {
-        restore(disk, 2_000 + points, u64::MAX).unwrap();
+        assert!(restore(disk, 2_000 + points, u64::MAX).unwrap().damage.is_empty());
         for (n, cut) in cuts(disk, points).enumerate() {
             let seed = 10_000 + 10 * points + n as u64;
             let store = open_restored(&world, &cut, "/new", seed).unwrap();
@@ -210,7 +210,7 @@ fn what_a_killed_or_interrupted_restore_has_left_is_durable_once_the_next_one_is
         match restore(&disk, 5_000 + calls, calls) {
             Err(Error::Interrupted) => is_durable(&disk, 1_000 + calls),
             outcome => {
-                outcome.unwrap();
+                assert!(outcome.unwrap().damage.is_empty());
                 assert!(calls >= 2, "{calls} calls");
                 return;
             }
@@ -269,7 +269,7 @@ fn a_bucket_that_loses_doubles_delays_and_lies_yields_whole_snapshots_or_errors(
             let store = repository.open_snapshot(snapshot.number).unwrap();
             assert_eq!(content(&store), after, "seed {seed}");
         }
-        back_up(&repository).unwrap();
+        back_up_whole(&repository);
         assert!(repository.check(ReadShare::All, ON).unwrap().damage.is_empty(), "seed {seed}");
     }
     assert!(made > 100 && failed > 50, "{made} made, {failed} failed");
@@ -283,7 +283,7 @@ fn credentials_that_may_put_list_and_read_the_root_are_enough_for_a_backup() {
     let store = world.open(&world.disk, 902).unwrap();
     record(&world, &store, &["a"], 0, 3);
     store.archive().unwrap();
-    back_up(&repository(&world, &world.disk, &place, 903).unwrap()).unwrap();
+    back_up_whole(&repository(&world, &world.disk, &place, 903).unwrap());
     sim.deny_reads(true);
     record(&world, &store, &["b"], 0, 3);
     store.archive().unwrap();

@@ -65,7 +65,7 @@ fn with_the_machine_gone_the_bucket_and_the_key_open_the_backup() {
         Arc::new(backups.clone()),
         options_on(&world, &world.disk, 3).mirror_in(Arc::new(keys.clone())),
     );
-    back_up(&repository.unwrap()).unwrap();
+    back_up_whole(&repository.unwrap());
     let store = open(&world, &world.disk, &keys, 4).unwrap();
     erase(&store).unwrap();
     let all = content(&store);
@@ -79,7 +79,7 @@ fn with_the_machine_gone_the_bucket_and_the_key_open_the_backup() {
     let alone = Options::new("/store", [], key_on(&env).unwrap()).env(env);
     let alone = alone.mirror_in(Arc::new(keys));
     let repository = Repository::open(Arc::new(backups), alone.clone()).unwrap();
-    repository.restore(1, "/store", &What::All, ON).unwrap();
+    let _ = restore(&repository, 1, "/store", &What::All);
     let store = Store::open(alone).unwrap();
     assert_eq!(content(&store), all);
     assert!(is_erased(&store));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::body::Meter;
-use super::fetch::digest_of;
+use super::fetch::{digest_of, is_damage};
 use super::repository::{LISTS, PIECES, Repository, SEGMENTS};
 use super::{Watch, in_parallel};
 use crate::env::COPIERS;
@@ -28,6 +28,7 @@ pub enum ReadShare {
 }
 
 /// What a check looked at and found.
+#[must_use = "it tells of the damage that was met"]
 #[derive(Debug, Default)]
 pub struct Checked {
     /// Snapshots.
@@ -46,6 +47,9 @@ pub struct Checked {
 
 /// What snapshots name: for each object its size and digest.
 pub(super) type Named = BTreeMap<String, (u64, [u8; 32])>;
+
+/// Objects that are missing or are not what was put there, and what is wrong with each.
+pub(super) type Spoilt = BTreeMap<String, Error>;
 
 impl Repository {
     pub(super) fn segments_with(
@@ -116,48 +120,49 @@ impl Repository {
             present.keys().filter(|name| !named.contains_key(*name)).count() as u64;
         checked.objects = named.len() as u64;
         checked.bytes = named.values().map(|(bytes, _)| bytes).sum();
-        named.retain(|name, (bytes, _)| match present.get(name) {
-            Some(there) if there == bytes => true,
-            there => {
-                let damage = there.map_or(Damage::Missing, |_| Damage::Truncated);
-                checked.damage.push(Error::corrupt(name, 0, damage));
-                false
-            }
-        });
-        self.read_share(named, read, watch, &mut checked)?;
+        let (spoilt, read_bytes) = self.spoilt(named, &present, read, watch)?;
+        checked.read_bytes = read_bytes;
+        checked.damage.extend(spoilt.into_values());
         Ok(checked)
     }
 
-    fn read_share(
+    /// Which of these are not as they are named, and how many bytes were read to see it.
+    pub(super) fn spoilt(
         &self,
         named: Named,
+        present: &HashMap<String, u64>,
         read: ReadShare,
         watch: Watch<'_>,
-        checked: &mut Checked,
-    ) -> Result<()> {
-        let mut chosen = Vec::new();
-        for object in named {
-            if self.draws(read)? {
-                chosen.push(object);
+    ) -> Result<(Spoilt, u64)> {
+        let (mut spoilt, mut chosen) = (Spoilt::new(), Vec::new());
+        for (name, (bytes, digest)) in named {
+            match present.get(&name) {
+                Some(there) if *there == bytes => {
+                    if self.draws(read)? {
+                        chosen.push((name, bytes, digest));
+                    }
+                }
+                there => {
+                    let damage = there.map_or(Damage::Missing, |_| Damage::Truncated);
+                    let damage = Error::corrupt(&name, 0, damage);
+                    spoilt.insert(name, damage);
+                }
             }
         }
-        let meter = Meter::new(chosen.iter().map(|(_, (bytes, _))| bytes).sum(), watch);
-        let damage = Mutex::new(Vec::new());
-        in_parallel(COPIERS, &chosen, |(name, (bytes, digest))| {
-            let found = self.place.open(name, *bytes).and_then(|file| digest_of(&*file, *bytes));
-            match found {
-                Ok(found) if found == *digest => {}
-                Ok(_) => damage.lock().push(Error::corrupt(name, 0, Damage::Rot)),
-                Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                    damage.lock().push(Error::corrupt(name, 0, Damage::Truncated));
-                }
-                Err(e) => return Err(self.failed("reading", name, e)),
-            }
+        let meter = Meter::new(chosen.iter().map(|(_, bytes, _)| bytes).sum(), watch);
+        let found = Mutex::new(spoilt);
+        in_parallel(COPIERS, &chosen, |(name, bytes, digest)| {
+            let read = self.place.open(name, *bytes).and_then(|file| digest_of(&*file, *bytes));
+            let damage = match read.map_err(|e| self.reading(name, e)) {
+                Ok(read) if read == *digest => None,
+                Ok(_) => Some(Error::corrupt(name, 0, Damage::Rot)),
+                Err(e) if is_damage(&e) => Some(e),
+                Err(e) => return Err(e),
+            };
+            found.lock().extend(damage.map(|damage| (name.clone(), damage)));
             meter.add(*bytes).map_err(|_| Error::Interrupted)
         })?;
-        checked.read_bytes = meter.total;
-        checked.damage.append(&mut damage.into_inner());
-        Ok(())
+        Ok((found.into_inner(), meter.total))
     }
 
     fn draws(&self, read: ReadShare) -> Result<bool> {

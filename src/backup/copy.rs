@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io;
 
 use super::body::{Meter, Part, Throttle, is_stopped};
+use super::fetch::digest_of;
 use super::in_parallel;
 use super::plan::{Growth, Plan};
 use super::repository::PIECES;
@@ -69,12 +70,16 @@ impl Backup<'_> {
         }
         self.check_kept(&failed)?;
         let until_ns = self.repository.env().clock.monotonic_ns().saturating_add(LEFT_OUT_NS);
-        for (Stored { entry, .. }, why) in failed {
-            let stays = |stored: &Stored| stored.entry.id != entry.id;
-            plan.segments.retain(stays);
+        for (segment, why) in failed {
+            let id = segment.entry.id;
+            let stays = |stored: &Stored| stored.entry.id != id;
             plan.missing.retain(stays);
-            self.left_out.insert(entry.id, LeftOut { why, until_ns });
-            done.damage.push(self.unread(entry.id, why));
+            done.damage.push(self.unread(id, why));
+            // What is spoilt in the repository, too, is named as before.
+            if !self.is_spoilt(&segment) {
+                plan.segments.retain(stays);
+                self.left_out.insert(id, LeftOut { why, until_ns });
+            }
         }
         plan.describe(done);
         Ok(())
@@ -143,7 +148,8 @@ impl Backup<'_> {
         Ok(failed.into_inner())
     }
 
-    /// Copies a segment: as it is, even if that is not what it was, which is told; or why it cannot be read.
+    /// Copies a segment: as it is, even if that is not what it was, which is told; or why it cannot be read. What is to be repaired is put again
+    /// only if it is right.
     fn copy_segment(
         &self,
         stored: &Stored,
@@ -154,13 +160,16 @@ impl Backup<'_> {
         let open = || {
             let file = self.repository.env().disk.open(&self.source.dir.join(&name), Mode::Read)?;
             // Nothing of one that is too short goes over a network in vain.
-            match file.len()? < entry.bytes {
-                true => Err(io::ErrorKind::UnexpectedEof.into()),
-                false => Ok(file),
+            if file.len()? < entry.bytes {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            let is_right =
+                !self.is_spoilt(stored) || digest_of(&*file, entry.bytes)? == entry.digest;
+            Ok((file, is_right))
         };
         let file = match open() {
-            Ok(file) => file,
+            Ok((file, true)) => file,
+            Ok((_, false)) => return Ok(Err(Unread::Damaged(Damage::Rot))),
             Err(e) => return Ok(Err(Unread::of(&e))),
         };
         let mut part = Part::new(&*file, (0, entry.bytes), None, throttle, meter);
@@ -172,6 +181,9 @@ impl Backup<'_> {
             };
         }
         let is_whole = part.digest() == entry.digest;
+        if is_whole {
+            self.repair.is_done(&object);
+        }
         Ok(Ok((!is_whole).then(|| Error::corrupt(&name, 0, Damage::Rot))))
     }
 

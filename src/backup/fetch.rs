@@ -120,7 +120,7 @@ impl Repository {
         Ok(is_all)
     }
 
-    fn reading(&self, object: &str, e: io::Error) -> Error {
+    pub(super) fn reading(&self, object: &str, e: io::Error) -> Error {
         match e.kind() {
             io::ErrorKind::NotFound => Error::corrupt(object, 0, Damage::Missing),
             io::ErrorKind::UnexpectedEof => Error::corrupt(object, 0, Damage::Truncated),

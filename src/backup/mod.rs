@@ -7,7 +7,7 @@
 //! ([`Repository::open_snapshot`]), or [restored](Repository::restore) whole, for one site, or for one session.
 //!
 //! What is damaged does not keep the rest from being backed up or restored: as much is saved as can be, and the damage is told, in
-//! [`Done::damage`] and [`Restored::damage`].
+//! [`Done::damage`] and [`Restored::damage`]. What has been spoilt in a repository is copied again on request ([`How::repair`]).
 //!
 //! Backups hold no keys. Whoever reads one needs the store's keyring as it is *now*: what was erased or has expired since cannot be
 //! read out of any backup. The layout is described under *Repository* in the [format](mod@crate::format).
@@ -18,7 +18,7 @@
 //! | `repository` | root, snapshots, lists and marks, sealed and opened |
 //! | `source`, `plan`, `run`, `copy` | what there is to back up; what of it the repository lacks; doing it, and the copying in it |
 //! | `view`, `restore`, `fetch` | a snapshot as a store; a store out of a snapshot, and the copying for it |
-//! | `check`, `prune` | whether everything is there; removing what is not needed |
+//! | `check`, `repair`, `prune` | whether everything is there; putting again what is not; removing what is not needed |
 
 mod body;
 mod check;
@@ -27,6 +27,7 @@ mod dir;
 mod fetch;
 mod plan;
 mod prune;
+mod repair;
 mod repository;
 mod restore;
 mod run;

@@ -89,20 +89,23 @@ impl Backup<'_> {
         let alive = self.kept(&look.manifest).filter(|s| !self.left_out.contains_key(&s.id));
         let there =
             |s: &SegmentEntry| self.base.as_ref().and_then(|base| base.all.get(&s.id)).copied();
-        let (mut segments, mut unknown) = (Vec::new(), Vec::new());
+        let (mut segments, mut spoilt, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for entry in alive {
             match there(entry) {
+                Some(stored) if self.is_spoilt(&stored) => spoilt.push(stored),
                 Some(stored) => segments.push(stored),
                 None => unknown.push(*entry),
             }
         }
-        let (missing, resumed) = self.missing(&unknown)?;
+        let (mut missing, resumed) = self.missing(&unknown)?;
+        missing.append(&mut spoilt);
         segments.extend(&missing);
         segments.extend(&resumed);
         let resumed = resumed.len() as u64;
         let before = |id: FileId| {
             let journals = self.base.as_ref().map(|base| &base.body.journals)?;
-            journals.iter().find(|journal| journal.id == id).map(|j| &j.pieces[..])
+            let pieces = journals.iter().find(|journal| journal.id == id).map(|j| &j.pieces[..]);
+            pieces.filter(|pieces| !self.has_spoilt(pieces))
         };
         let journals = look.journals.iter();
         let journals =
@@ -111,7 +114,7 @@ impl Backup<'_> {
         let unreadable = carried.filter(|j| look.unreadable.contains(&j.id)).cloned().collect();
         let log = self.base.as_ref().map(|base| &base.body.deletions[..]);
         let deletions = match &look.deletions {
-            Some((_, end)) => Growth::new(log, *end),
+            Some((_, end)) => Growth::new(log.filter(|pieces| !self.has_spoilt(pieces)), *end),
             None => Growth::none(log),
         };
         Ok(Plan { segments, missing, resumed, journals, unreadable, deletions })
@@ -149,7 +152,8 @@ impl Backup<'_> {
                 Some(listed) => listed.get(&file_name(entry.id, copy)).copied(),
                 None => self.length(&repository.segment_object(entry.id, copy))?,
             };
-            let into = if there == Some(entry.bytes) { &mut resumed } else { &mut missing };
+            let is_there = there == Some(entry.bytes) && !self.is_spoilt(&stored);
+            let into = if is_there { &mut resumed } else { &mut missing };
             into.push(stored);
         }
         Ok((missing, resumed))

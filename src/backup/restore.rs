@@ -44,6 +44,7 @@ pub enum What {
 }
 
 /// What was restored, and what was not because nobody may have it any more.
+#[must_use = "it tells of the damage that was met"]
 #[derive(Debug, Default)]
 pub struct Restored {
     /// The snapshot.

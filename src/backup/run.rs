@@ -9,6 +9,7 @@ use super::Watch;
 use super::body::{Meter, Throttle};
 use super::copy::LeftOut;
 use super::plan::{Growth, Plan};
+use super::repair::Repair;
 use super::repository::Repository;
 use super::source::{Cut, Look, Source};
 use crate::error::{Damage, Error, Result};
@@ -35,9 +36,13 @@ pub struct How {
     pub dry_run: bool,
     /// Bytes a second that are copied at most; without it, as fast as it goes.
     pub bytes_per_second: Option<u64>,
+    /// Also read, before, all that the newest snapshot names, and copy again what is missing or spoilt. A segment is put under the name that it has, so
+    /// earlier snapshots are whole again, too; a journal is copied whole. [`follow`](Backup::follow) does not.
+    pub repair: bool,
 }
 
 /// What a backup did, or would do.
+#[must_use = "it tells of the damage that was met"]
 #[derive(Debug, Default)]
 pub struct Done {
     /// The snapshot's number; none if it was only tried, or if there was nothing to follow.
@@ -52,8 +57,10 @@ pub struct Done {
     pub copied_bytes: u64,
     /// Segments that an interrupted backup had copied.
     pub resumed_segments: u64,
+    /// Objects that were spoilt, and were put again or are not needed any more; if it was only tried, those that were found.
+    pub repaired_objects: u64,
     /// Damage of the store that was met. What is damaged was copied as it is; a segment that cannot be read is not in the snapshot, and of
-    /// such a journal only what an earlier one has. A later backup tries again.
+    /// such a journal only what an earlier one has. A later backup tries again. Also what could not be repaired.
     pub damage: Vec<Error>,
 }
 
@@ -66,6 +73,7 @@ pub struct Backup<'a> {
     steps: VecDeque<(u64, u64)>,
     /// Segments that could not be read lately.
     pub(super) left_out: HashMap<FileId, LeftOut>,
+    pub(super) repair: Repair,
 }
 
 /// The newest snapshot, on which the next one builds.
@@ -88,8 +96,8 @@ impl<'a> Backup<'a> {
             return Err(Error::NoStore(dir.to_owned()));
         }
         let source = Source::new(repository.env(), dir);
-        let (steps, left_out) = (VecDeque::new(), HashMap::new());
-        Ok(Self { repository, source, base: None, steps, left_out })
+        let (steps, left_out, repair) = (VecDeque::new(), HashMap::new(), Repair::default());
+        Ok(Self { repository, source, base: None, steps, left_out, repair })
     }
 
     /// Makes a backup: copies what the repository lacks, and makes a snapshot of the store as it is now.
@@ -100,7 +108,11 @@ impl<'a> Backup<'a> {
     /// [`Error::Interrupted`] if `watch` says so; errors of the disk and of the place; damage of the manifest.
     pub fn run(&mut self, how: &How, watch: Watch<'_>) -> Result<Done> {
         self.left_out.clear();
-        self.make(how, Made::Once, watch)
+        // Once: it may take longer than what is seen of marks holds.
+        self.repair = if how.repair { self.find_spoilt(watch)? } else { Repair::default() };
+        let outcome = self.make(how, Made::Once, watch);
+        self.repair = Repair::default();
+        outcome
     }
 
     /// A step of a continuous backup: makes a snapshot if anything has changed since the last one.
@@ -165,6 +177,7 @@ impl<'a> Backup<'a> {
             made == Made::Following && !backup.has_changed(&look, plan)
         };
         if how.dry_run || is_idle(self, &plan) {
+            done.repaired_objects = self.repair.found;
             return Ok(done);
         }
         let meter = Meter::new(done.copied_bytes, watch);
@@ -182,6 +195,7 @@ impl<'a> Backup<'a> {
             // What was taken for given may have been marked since. All that was copied is found there.
             return self.attempt(how, made, watch);
         }
+        self.tell_repaired(&plan, &mut done);
         let body = self.body(&look, &plan, made, taken_ms)?;
         done.snapshot = Some(self.publish(body)?);
         Ok(done)

@@ -26,6 +26,7 @@ pub enum Depth {
 }
 
 /// What a verification looked at and found.
+#[must_use = "it tells of the damage that was met"]
 #[derive(Debug, Default)]
 pub struct Verification {
     /// Segments looked at.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use reelvault::backup::{Backup, DirPlace, Done, How, Place, Repository};
+use reelvault::backup::{Backup, DirPlace, Done, How, Place, Repository, Restored, What};
 use reelvault::env::Clock;
 use reelvault::env::sim::SimDisk;
 use reelvault::{Options, Query, Result, Store};
@@ -69,6 +69,19 @@ pub(crate) fn repository(
 
 pub(crate) fn back_up(repository: &Repository) -> Result<Done> {
     Backup::new(repository, Path::new("/store"))?.run(&How::default(), ON)
+}
+
+/// Backs up what is sound: no damage is told of.
+pub(crate) fn back_up_whole(repository: &Repository) {
+    let done = back_up(repository).unwrap();
+    assert!(done.damage.is_empty(), "{:?}", done.damage);
+}
+
+/// Restores what is sound: no damage is told of.
+pub(crate) fn restore(repository: &Repository, number: u64, dir: &str, what: &What) -> Restored {
+    let restored = repository.restore(number, dir, what, ON).unwrap();
+    assert!(restored.damage.is_empty(), "{:?}", restored.damage);
+    restored
 }
 
 /// Opens what was restored into a directory.

@@ -84,7 +84,7 @@ fn backups_are_made_read_in_place_restored_and_pruned() {
     let expected = content(&store);
     assert_eq!(content(&again.open_snapshot(2).unwrap()), expected);
     let target = dir.path().join("restored");
-    again.restore(2, &target, &What::All, ON).unwrap();
+    assert!(again.restore(2, &target, &What::All, ON).unwrap().damage.is_empty());
     let mirrors = [dir.path().join("keys/a/keyring")];
     let key = KeyFile::open(&Env::real(), dir.path().join("keys/key")).unwrap();
     let restored = Store::open_read_only(Options::new(target, mirrors, Arc::new(key))).unwrap();
@@ -157,7 +157,7 @@ fn a_mirror_of_the_keyring_opens_what_the_machine_has_lost() {
     let all = options(dir.path()).mirror_in(Arc::clone(&keys));
     let repository = Repository::open_or_make(Arc::clone(&backups), all).unwrap();
     let mut backup = Backup::new(&repository, dir.path().join("store")).unwrap();
-    backup.run(&How::default(), ON).unwrap();
+    assert!(backup.run(&How::default(), ON).unwrap().damage.is_empty());
     let site = store.site(&SiteId::new("shop.example").unwrap()).unwrap();
     site.erase_sessions([SessionId::new("a").unwrap()], Held::Refuse).unwrap();
     let expected = content(&store);

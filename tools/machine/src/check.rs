@@ -269,7 +269,9 @@ pub fn backup(home: &Home, ledger: &Ledger, into: &Path) -> Result<Checked, Stri
     let Some((number, owed)) = &ledger.backup else { return Ok(Checked::default()) };
     let repository = told("opening", "the repository", home.repository())?;
     let restored = repository.restore(*number, into, &What::All, &|_| true);
-    told("restoring snapshot", number, restored)?;
+    if let Some(damage) = told("restoring snapshot", number, restored)?.damage.first() {
+        return Err(format!("restoring snapshot {number}: {damage}"));
+    }
     let options = told("opening", "the keys", home.options_at(into.to_owned()))?;
     let store = told("opening", "what was restored", Store::open_read_only(options))?;
     let restored_chunks = restored_holds(&store, ledger, owed)?;

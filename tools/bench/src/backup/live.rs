@@ -9,7 +9,7 @@ use reelvault::backup::{Backup, DirPlace, How, Repository};
 use reelvault::env::{Counted, Counts, Env, RealDisk};
 use reelvault::{Chunk, Session, SessionId, SiteId, Store};
 
-use super::{ON, noise};
+use super::{ON, noise, undamaged};
 use crate::report::{Goal, Report};
 use crate::{Bench, BenchError, Place, Result, machine, now_ms, open};
 
@@ -59,11 +59,11 @@ pub(super) fn increments(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
         let at = Arc::new(DirPlace::new(&env, place.0.join("repository")));
         let repository = Repository::open_or_make(at, options.clone())?;
         let mut backup = Backup::new(&repository, place.0.join("store"))?;
-        backup.run(&How::default(), ON)?;
+        undamaged(backup.run(&How::default(), ON)?.damage)?;
         let store = Store::open(options)?;
         open::one_more_segment(&store)?;
         let (before, begun) = (disk.counts(), Instant::now());
-        backup.run(&How::default(), ON)?;
+        undamaged(backup.run(&How::default(), ON)?.damage)?;
         Ok((disk.counts() - before, begun.elapsed().as_secs_f64() * 1e3))
     };
     let (small, small_ms) = counted(10)?;
@@ -122,7 +122,7 @@ pub(super) fn follow(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
         let mut looked = Instant::now();
         while !over.load(Relaxed) {
             let begun = Instant::now();
-            backup.follow(&How::default(), ON)?;
+            undamaged(backup.follow(&How::default(), ON)?.damage)?;
             // Whatever was acknowledged right after the look before was in no snapshot until now.
             exposed.push(looked.elapsed().as_secs_f64());
             looked = begun;

@@ -9,7 +9,7 @@ use reelvault::Options;
 use reelvault::backup::{Backup, DirPlace, How, ReadShare, Repository, What};
 use reelvault::env::Env;
 
-use super::ON;
+use super::{ON, undamaged};
 use crate::{BenchError, Place, Result};
 
 /// Where restores go.
@@ -115,25 +115,20 @@ impl Ours<'_> {
 impl Tried for Ours<'_> {
     fn first(&self) -> Result<()> {
         let repository = self.repository()?;
-        Backup::new(&repository, self.place.0.join("store"))?.run(&How::default(), ON)?;
-        Ok(())
+        let done =
+            Backup::new(&repository, self.place.0.join("store"))?.run(&How::default(), ON)?;
+        undamaged(done.damage)
     }
     fn unchanged(&self) -> Result<()> {
         self.first()
     }
     fn check(&self) -> Result<()> {
-        match self.repository()?.check(ReadShare::All, ON)?.damage.is_empty() {
-            true => Ok(()),
-            false => Err(BenchError::Child("of a comparison")),
-        }
+        undamaged(self.repository()?.check(ReadShare::All, ON)?.damage)
     }
     fn restore(&self) -> Result<()> {
         let repository = self.repository()?;
         let (newest, to) = (repository.latest(None)?, self.place.0.join(RESTORED));
-        match repository.restore(newest, to, &What::All, ON)?.damage.is_empty() {
-            true => Ok(()),
-            false => Err(BenchError::Child("of a comparison")),
-        }
+        undamaged(repository.restore(newest, to, &What::All, ON)?.damage)
     }
     fn folder(&self) -> PathBuf {
         self.place.0.join("repository")

@@ -250,7 +250,8 @@ fn first_bytes(
     let at = place.0.join("repository");
     let directory = std::sync::Arc::new(DirPlace::new(&Env::real(), &at));
     let repository = Repository::open_or_make(directory, options.clone())?;
-    Backup::new(&repository, place.0.join("store"))?.run(&How::default(), &|_| true)?;
+    let mut backup = Backup::new(&repository, place.0.join("store"))?;
+    crate::backup::undamaged(backup.run(&How::default(), &|_| true)?.damage)?;
     drop(repository);
     load::out_of_the_cache(&at)?;
     let service = Service::start(place, Some(&at))?;

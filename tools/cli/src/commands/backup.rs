@@ -20,12 +20,17 @@ Examples:
   reelvault backup --repo /backup/reelvault
   reelvault backup --repo s3://backups/reelvault --limit 20M
   reelvault backup --repo s3://backups/reelvault --follow
+  reelvault backup --repo s3://backups/reelvault --repair
   reelvault backup --repo /backup/reelvault --metrics-file reelvault.prom
 
 It copies what the repository lacks and makes a snapshot. The store can be in
 use meanwhile. A backup that is interrupted leaves nothing half visible; the
 next one goes on from there. Repositories hold no keys: keep the keyring's
 mirrors and the key elsewhere, for without them no backup can be read.
+
+When `check` has found damage in the repository, --repair puts right what the
+store still has. A segment is then whole in earlier snapshots, too; of a journal
+a new copy is made.
 
 When damage of the store is met, what can be read of it is copied as it is, all
 else as ever, and the command ends with 13. tools/systemd has a unit and a timer
@@ -42,6 +47,9 @@ pub(crate) struct Args {
     /// Only say what would be copied
     #[arg(long, conflicts_with = "follow")]
     dry_run: bool,
+    /// First read all that the newest snapshot names, and copy again what is missing or spoilt
+    #[arg(long, conflicts_with = "follow")]
+    repair: bool,
     /// Copy at most so many bytes a second: 500K, 20M, 1G
     #[arg(long, value_name = "RATE", value_parser = parse_bytes)]
     limit: Option<u64>,
@@ -79,6 +87,7 @@ struct Body {
     copied_segments: u64,
     copied_bytes: u64,
     resumed_segments: u64,
+    repaired_objects: u64,
     millis: u64,
     damage: Vec<String>,
 }
@@ -92,6 +101,7 @@ fn body(done: &Done, dry_run: bool, took: Duration) -> Body {
         copied_segments: done.copied_segments,
         copied_bytes: done.copied_bytes,
         resumed_segments: done.resumed_segments,
+        repaired_objects: done.repaired_objects,
         millis: millis(took),
         damage: done.damage.iter().map(|e| tell(e).what).collect(),
     }
@@ -115,7 +125,7 @@ pub(crate) fn run(store: &StoreArgs, args: &Args, out: &mut Out) -> Run {
     if out.is_json() {
         out.document(&body(&done, args.dry_run, took))?;
     } else {
-        print(&done, took, out)?;
+        print(&done, args.repair, took, out)?;
     }
     out.flush()?;
     match conclude(&done) {
@@ -134,7 +144,7 @@ fn open(store: &StoreArgs, args: &Args) -> Run<(Access, Repository)> {
 
 impl Args {
     fn how(&self) -> How {
-        How { dry_run: self.dry_run, bytes_per_second: self.limit }
+        How { dry_run: self.dry_run, bytes_per_second: self.limit, repair: self.repair }
     }
 }
 
@@ -153,7 +163,7 @@ fn once(store: &StoreArgs, args: &Args) -> Run<(Done, Duration)> {
     Ok((outcome?, begun.elapsed()))
 }
 
-fn print(done: &Done, took: Duration, out: &mut Out) -> Run<()> {
+fn print(done: &Done, repair: bool, took: Duration, out: &mut Out) -> Run<()> {
     let copied = format!(
         "{} in {}",
         bytes(done.copied_bytes),
@@ -174,6 +184,10 @@ fn print(done: &Done, took: Duration, out: &mut Out) -> Run<()> {
         let resumed = human::of(done.resumed_segments, "segment", "segments");
         pairs.push(("resumed", format!("{resumed} of an interrupted backup")));
     }
+    if repair {
+        let what = if done.snapshot.is_some() { "repaired" } else { "to repair" };
+        pairs.push((what, human::of(done.repaired_objects, "object", "objects")));
+    }
     pairs.push(("time", format!("{:.1} s", took.as_secs_f64())));
     out.pairs(pairs)
 }
@@ -184,8 +198,8 @@ fn conclude(done: &Done) -> Exit {
     output::complain(&Told {
         exit: Exit::Corrupt,
         what: format!("{places} met, the first: {}", tell(first).what),
-        help: "All else was copied, and what is damaged as far as it can be read. See all of it \
-               with: reelvault verify, and restore it from an earlier snapshot."
+        help: "All else was copied, and what is damaged as far as it can be read. See what is \
+               damaged in the store with: reelvault verify, and restore it from an earlier snapshot."
             .to_owned(),
     });
     Exit::Corrupt

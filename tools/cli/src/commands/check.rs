@@ -19,7 +19,8 @@ Examples:
 
 Without --read-data it opens every snapshot and compares sizes; with it, it
 reads the data, or a share of it drawn anew each time, and compares digests.
-When it finds damage it lists it and ends with 13.";
+When it finds damage it lists it and ends with 13; `backup --repair` puts right
+what the store still has.";
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -95,8 +96,8 @@ pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
     output::complain(&Told {
         exit: Exit::Corrupt,
         what: human::of(places, "damaged place was found", "damaged places were found"),
-        help: "What else it holds can be restored. Make a new backup into another place while the \
-               store is whole."
+        help: "What else it holds can be restored. Put right what the store still has with: \
+               reelvault backup --repair"
             .to_owned(),
     });
     Ok(Exit::Corrupt)

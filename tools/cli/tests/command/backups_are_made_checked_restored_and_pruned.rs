@@ -124,6 +124,15 @@ fn what_is_wrong_with_a_repository_is_told_with_an_exit_code() {
     let rotten = place.run(&["check", "--repo", &repo, "--read-data", "--json"]);
     assert_eq!(rotten.code, 13, "{rotten:?}");
     assert_eq!(json(&rotten.out)["sound"], false);
+    assert!(rotten.err.contains("reelvault backup --repair"), "{rotten:?}");
+    let tried = place.ok(&["backup", "--repo", &repo, "--repair", "--dry-run"]);
+    assert!(tried.contains("to repair  1 object"), "{tried}");
+    let repaired = json(&place.ok(&["backup", "--repo", &repo, "--repair", "--json"]));
+    assert_eq!(repaired["repaired_objects"], 1);
+    // A journal's piece is still what the first snapshot names.
+    place.ok(&["forget", "1", "--repo", &repo]);
+    place.ok(&["check", "--repo", &repo, "--read-data"]);
+    assert_eq!(place.run(&["backup", "--repo", &repo, "--repair", "--follow"]).code, 2);
 }
 
 fn walk(dir: &std::path::Path) -> Vec<String> {

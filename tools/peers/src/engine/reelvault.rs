@@ -41,6 +41,11 @@ fn failed(e: impl Into<::reelvault::Error>) -> PeerError {
     }
 }
 
+/// A copy that lacks something would be faster.
+fn undamaged(damage: Vec<::reelvault::Error>) -> Result<()> {
+    damage.into_iter().next().map_or(Ok(()), |e| Err(failed(e)))
+}
+
 fn site_id(site: u32) -> Result<SiteId> {
     SiteId::new(format!("site-{site}.example")).map_err(failed)
 }
@@ -93,7 +98,8 @@ pub(super) fn restore(live: &Setup, backup: &Path, to: &Setup) -> Result<()> {
     let repository =
         repository(&Options::new(to.dir.join(STORE), mirrors, Arc::new(provider)), backup)?;
     let latest = repository.latest(None).map_err(failed)?;
-    repository.restore(latest, to.dir.join(STORE), &What::All, &|_| true).map(drop).map_err(failed)
+    let restored = repository.restore(latest, to.dir.join(STORE), &What::All, &|_| true);
+    undamaged(restored.map_err(failed)?.damage)
 }
 
 impl Vault {
@@ -175,7 +181,7 @@ impl Engine for Vault {
     fn back_up(&self, to: &Path) -> Result<()> {
         let repository = repository(&self.options, to)?;
         let mut backup = Backup::new(&repository, &self.dir).map_err(failed)?;
-        backup.run(&How::default(), &|_| true).map(drop).map_err(failed)
+        undamaged(backup.run(&How::default(), &|_| true).map_err(failed)?.damage)
     }
 
     fn settle(&self) -> Result<()> {

@@ -15,7 +15,7 @@ use crate::common::{HELP, SHOP, World, session_id};
 fn back_up(world: &World, bucket: &SimPlace) {
     let repository = repository(world, bucket);
     let mut backup = Backup::new(&repository, world.path().join("store")).unwrap();
-    backup.run(&How::default(), &|_| true).unwrap();
+    assert!(backup.run(&How::default(), &|_| true).unwrap().damage.is_empty());
 }
 
 fn repository(world: &World, bucket: &SimPlace) -> Repository {
