@@ -129,8 +129,8 @@ impl Options {
         self
     }
 
-    /// zstd level of segments. Default 5: it runs in the background, beside the appends. Level 2, with a window as large as a block, takes a quarter of
-    /// the time and 5 % more space: for whoever records in long rushes.
+    /// zstd level of segments. Default 5: it runs in the background, beside the appends. Level 2, with a window as large as a block, takes a third of
+    /// the time and 6 % more space: for whoever records in long rushes.
     #[must_use]
     pub fn archive_level(mut self, level: i32) -> Self {
         self.archive_level = level;
