@@ -48,16 +48,22 @@ impl Backup<'_> {
     }
 
     pub(super) fn is_spoilt(&self, stored: &Stored) -> bool {
-        self.repair.has(&self.repository.segment_object(stored.entry.id, stored.copy))
+        // A continuous backup asks for every segment at each step, and no name is put together for that.
+        self.repair.found > 0
+            && self.repair.has(&self.repository.segment_object(stored.entry.id, stored.copy))
     }
 
     pub(super) fn has_spoilt(&self, pieces: &[Piece]) -> bool {
-        pieces.iter().any(|piece| self.repair.has(&self.repository.piece_object(piece.id)))
+        self.repair.found > 0
+            && pieces.iter().any(|piece| self.repair.has(&self.repository.piece_object(piece.id)))
     }
 
     /// Tells how much was put right, and of what is still named as it is: of segments that are spoilt in the store, too, and of files that cannot be
     /// read there.
     pub(super) fn tell_repaired(&self, plan: &Plan, done: &mut Done) {
+        if self.repair.found == 0 {
+            return;
+        }
         let segments = plan.segments.iter();
         let segments = segments.map(|s| self.repository.segment_object(s.entry.id, s.copy));
         let unreadable = plan.unreadable.iter().flat_map(|journal| &journal.pieces);
