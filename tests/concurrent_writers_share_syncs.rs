@@ -253,6 +253,40 @@ fn a_reader_that_opens_between_two_journals_sees_a_beginning() {
     }
 }
 
+#[test]
+fn a_journal_made_ahead_too_late_does_not_come_after_a_later_one() {
+    // While it is filled, appends fill the current one, and go on in another. Readers take the youngest first: a later chunk in an
+    // older journal would be seen without the one before it.
+    let world = World::new(31);
+    world.clock.set_ms(NOON);
+    let env = world.disk.env(&world.clock, 1);
+    let meanwhile: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>> = Arc::default();
+    let once = Arc::clone(&meanwhile);
+    let disk = Meddled::new(&env.disk, move |path| {
+        if path.extension().is_some_and(|e| e == "rvj") {
+            let work = once.lock().unwrap().take();
+            work.into_iter().for_each(|work| work());
+        }
+    });
+    let provider = common::sim::key_on(&env).unwrap();
+    let store = Store::open(common::sim::options(Env { disk, ..env }, &provider)).unwrap();
+    let site = store.site(&site_id(common::sim::SITES[0])).unwrap();
+    let send = |site: &Site, seq: u64| {
+        let chunk = chunk("s-1", seq, NOON + seq * 1000, 620_000);
+        site.append(&session("s-1"), &chunk).unwrap().position.unwrap().journal
+    };
+    let first = send(&site, 0);
+    let writer = site.clone();
+    *meanwhile.lock().unwrap() = Some(Box::new(move || {
+        send(&writer, 1);
+    }));
+    store.maintain().unwrap();
+    assert!(meanwhile.lock().unwrap().is_none(), "a journal was made ahead");
+    let numbers: Vec<u64> = (2..6).map(|seq| send(&site, seq)).collect();
+    assert!(numbers[0] > first + 1 && numbers.is_sorted(), "{first}, {numbers:?}");
+    assert_eq!(site.session(&session_id("s-1")).unwrap().chunks, 6);
+}
+
 /// How many chunks of each thread were acknowledged.
 type Acknowledged = Vec<AtomicU64>;
 

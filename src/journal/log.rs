@@ -20,7 +20,8 @@ use crate::sync::{Mutex, MutexGuard, OnceLock, thread};
 
 use super::file::Journal;
 
-/// A group is closed at this size: it bounds the memory of a shard and the time of a write.
+/// A leader gathers no more once its group has this size. A group can be larger still: while the one before is synced, each appender that waits has
+/// joined it with a frame.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 
 /// Memory of a group that is kept for the next one.

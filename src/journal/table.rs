@@ -238,15 +238,20 @@ impl Table {
         let mut emptied = Vec::new();
         for (site, sessions) in &mut self.sites {
             for (key, live) in &mut sessions.by_start {
-                let before = live.frames.len();
-                for frame in live.frames.extract_if(.., |f| gone(f)) {
-                    live.snapshots.retain(|(seq, _)| *seq != frame.seq);
-                    if archived && let Some(seqs) = &mut live.archived {
+                let Live { frames, snapshots, archived: seqs, .. } = live;
+                let before = frames.len();
+                for frame in frames.extract_if(.., |f| gone(f)) {
+                    if archived && let Some(seqs) = seqs {
                         seqs.insert(frame.seq);
                     }
                 }
-                self.frames -= before - live.frames.len();
-                if live.frames.is_empty() {
+                if frames.len() == before {
+                    continue;
+                }
+                // Once for all that go: a session may have many frames, and each of them many snapshots.
+                snapshots.retain(|(seq, _)| frames.binary_search_by_key(seq, |f| f.seq).is_ok());
+                self.frames -= before - frames.len();
+                if frames.is_empty() {
                     emptied.push((*site, *key));
                 }
             }

@@ -237,9 +237,17 @@ impl Inner {
         if self.closed.load(Relaxed) {
             // Closing has given back what is held ahead, and does not come again.
             let _ = journal.trim(FRAMES_FROM);
-        } else {
-            state.standby = Some(journal);
+            return Ok(());
         }
+        if state.newest_number() < journal.head.number {
+            state.standby = Some(journal);
+            return Ok(());
+        }
+        // Appends could not wait for it, and go on in one that was made later. Readers take journals in the order of their numbers, the
+        // youngest first, so that they see no chunk without those before it: this one would come too late for that. Its file is kept.
+        drop(state);
+        self.manifest.publish(|m| m.journals.retain(|j| j.id != journal.id))?;
+        self.retire(shard, &journal);
         Ok(())
     }
 
@@ -275,9 +283,13 @@ impl Inner {
             Err(e) => {
                 // A journal that cannot be read stays, and its sessions are read from it; the others go on.
                 let Some(journal) = batch.iter().find(|j| is_about(&e, j)) else { return Err(e) };
-                shard.state.lock().stuck.insert(journal.id);
-                // It is not among those for which appends wait any more.
-                shard.room.notify_all();
+                let mut state = shard.state.lock();
+                // A read may go wrong on its way: it is tried once more, as it is due still.
+                if !state.suspected.insert(journal.id) {
+                    state.stuck.insert(journal.id);
+                    // It is not among those for which appends wait any more.
+                    shard.room.notify_all();
+                }
                 return Ok(());
             }
         };
@@ -312,6 +324,7 @@ impl Inner {
         self.catalog.add(segments);
         state.table.remove_frames(|f| ids.contains(&f.journal.id), true);
         state.full.retain(|j| !ids.contains(&j.id));
+        state.suspected.retain(|id| !ids.contains(id));
         drop(state);
         shard.room.notify_all();
         batch.iter().for_each(|journal| self.retire(shard, journal));

@@ -92,7 +92,9 @@ pub(super) struct ShardState {
     pub(super) standby: Option<Arc<Journal>>,
     /// Files of archived journals, to be written over.
     pub(super) recycled: Vec<PathBuf>,
-    /// Journals that the archiver could not read; they stay, and their sessions are read from them.
+    /// Journals that the archiver could not read once.
+    pub(super) suspected: HashSet<FileId>,
+    /// Journals that the archiver could not read twice; they stay, and their sessions are read from them.
     pub(super) stuck: HashSet<FileId>,
     /// Journals that salvage could not even open; they stay.
     pub(super) unreadable: Vec<FileId>,
@@ -121,6 +123,7 @@ impl Shard {
             full: Vec::new(),
             standby: None,
             recycled: Vec::new(),
+            suspected: HashSet::new(),
             stuck: HashSet::new(),
             unreadable: Vec::new(),
         };
@@ -132,6 +135,12 @@ impl ShardState {
     /// The journals that wait for the archiver and that it can read, oldest first.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Arc<Journal>> {
         self.full.iter().filter(|j| !self.stuck.contains(&j.id))
+    }
+
+    /// The number of the youngest journal that has taken frames, or is to take them next.
+    pub(super) fn newest_number(&self) -> u64 {
+        let current = self.log.journal();
+        self.full.iter().chain(current).map(|j| j.head.number).max().unwrap_or(0)
     }
 
     /// Bytes of the journals that wait for the archiver.
