@@ -228,3 +228,39 @@ fn a_jump_reads_little_and_a_whole_replay_reads_once() {
     site.replay_from(&id, NOON + 8_000).unwrap().write_to(&mut rest).unwrap();
     assert!(whole.ends_with(&rest) && rest.len() > whole.len() / 2);
 }
+
+/// What the segments of a long session hold is read one after the other, and not the first block of each before anything is played.
+#[test]
+fn a_replay_reads_of_each_segment_when_its_turn_comes() {
+    let folder = Folder::new();
+    let disk = Arc::new(Counted::new(Arc::new(RealDisk)));
+    let env = Env { disk: Arc::clone(&disk) as _, ..common::env_at(NOON) };
+    let store = Store::create(folder.options_in(env).journal_bytes(8 << 20)).unwrap();
+    let site = store.add_site(site_id("shop.example"), 30).unwrap();
+    for seq in 0..10 {
+        site.append(&session("s-1"), &chunk("s-1", seq, NOON + seq * 1000, 300_000)).unwrap();
+        store.archive().unwrap();
+    }
+    let id = session_id("s-1");
+    let info = site.session(&id).unwrap();
+    let whole = replayed(&site, "s-1");
+
+    let before = disk.counts();
+    let mut replay = site.replay(&id).unwrap();
+    for seq in 0..10 {
+        assert_eq!((disk.counts() - before).reads, seq);
+        assert_eq!(replay.next_chunk().unwrap().unwrap().seq, seq);
+    }
+    assert!(replay.next_chunk().unwrap().is_none());
+
+    // Of those before a jump nothing is read, and those behind it are passed on as they are.
+    let before = disk.counts();
+    let mut rest = Vec::new();
+    site.replay_from(&id, NOON + 8_000).unwrap().write_to(&mut rest).unwrap();
+    let read = disk.counts() - before;
+    assert!(whole.ends_with(&rest));
+    assert!(read.reads == 2 && read.read_bytes < info.stored_bytes / 4, "{read:?}");
+    let mut packed = site.replay_packed(&id, Some(NOON + 4_000)).unwrap();
+    while packed.next_frame(&mut Vec::new()).unwrap().is_some() {}
+    assert!(packed.passed() >= 5, "{} of 6", packed.passed());
+}

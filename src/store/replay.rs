@@ -29,7 +29,7 @@ pub use packed::{NextBytes, PackedReplay, Played};
 use seek::last_snapshot;
 
 /// Stored bytes that one read of a segment fetches at most: the bound of a replay's memory, together with one
-/// block decompressed.
+/// block decompressed. Segments that hold chunks between each other's, as of late ones, take as much each.
 pub const READ_BYTES_MAX: usize = 8 << 20;
 
 /// A chunk as it is replayed.
@@ -164,7 +164,7 @@ impl Replay {
     pub fn next_chunk(&mut self) -> Result<Option<ReplayedChunk<'_>>> {
         self.check_still_kept()?;
         loop {
-            self.skip_late();
+            self.pass_over();
             let source = match self.next_source() {
                 Ok(source) => source,
                 Err(e) if self.may_have_moved(&e) => {
@@ -204,17 +204,13 @@ impl Replay {
         Ok(bytes)
     }
 
-    /// The source whose next chunk has the lowest number, that chunk being in memory.
+    /// The source whose next chunk has the lowest number, that chunk being in memory. Of the others nothing is read: indexes tell where they begin.
     fn next_source(&mut self) -> Result<Option<usize>> {
-        let mut best = None;
-        for (i, source) in self.sources.iter_mut().enumerate() {
-            if let Some(seq) = source.peek(&self.site, &self.keys, self.read_max)?
-                && best.is_none_or(|(lowest, _)| seq < lowest)
-            {
-                best = Some((seq, i));
-            }
-        }
-        Ok(best.map(|(_, i)| i))
+        let heads = self.sources.iter().enumerate();
+        let heads = heads.filter_map(|(at, source)| Some((source.next_seq()?, at)));
+        let Some((_, next)) = heads.min() else { return Ok(None) };
+        self.sources[next].load(&self.site, &self.keys, self.read_max)?;
+        Ok(Some(next))
     }
 
     /// Refuses to go on with what was erased or has expired since.
@@ -290,21 +286,17 @@ fn sources(parts: &Parts, from: u32) -> Vec<Source> {
 }
 
 impl Source {
-    /// The number of the next chunk, which is brought into memory.
-    fn peek(&mut self, site: &Site, keys: &SessionKeys, read_max: usize) -> Result<Option<u32>> {
+    /// Brings the next chunk into memory, if there is one.
+    fn load(&mut self, site: &Site, keys: &SessionKeys, read_max: usize) -> Result<()> {
         match self {
             Self::Live { stamp, frames, chunk } => {
                 // A chunk that was handed out stays until the next one is asked for.
                 if let Some(frame) = frames.front() {
-                    let loaded = match chunk {
-                        Some(loaded) if loaded.entry.seq == frame.seq => loaded,
-                        _ => chunk.insert(load(frame, site.frame_keys(stamp, keys))?),
-                    };
-                    return Ok(Some(loaded.entry.seq));
+                    *chunk = Some(load(frame, site.frame_keys(stamp, keys))?);
                 }
-                Ok(None)
+                Ok(())
             }
-            Self::Archived(source) => source.peek(site, keys, read_max),
+            Self::Archived(source) => source.load(site, keys, read_max),
         }
     }
 

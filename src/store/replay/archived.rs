@@ -42,8 +42,12 @@ impl ArchivedSource {
     /// What a segment has of a session, from the chunk with that number on.
     pub(super) fn new(part: &ArchivedPart, from: u32) -> Self {
         let blocks = &part.entry().blocks;
-        // The last block that begins at or before the wanted number may hold it.
-        let next = blocks.partition_point(|b| b.first_seq <= from).saturating_sub(1);
+        let end = part.entry().seqs.runs().last().map_or(0, |&(_, end)| end);
+        let next = match end <= from {
+            true => blocks.len(),
+            // The last block that begins at or before the wanted number may hold it.
+            false => blocks.partition_point(|b| b.first_seq <= from).saturating_sub(1),
+        };
         let before: u64 = blocks[..next].iter().map(|b| u64::from(b.unit_bytes)).sum();
         Self {
             offset: part.entry().offset + before,
@@ -60,23 +64,14 @@ impl ArchivedSource {
         }
     }
 
-    /// The number of the next chunk, whose block is brought into memory.
-    pub(super) fn peek(
-        &mut self,
-        site: &Site,
-        keys: &SessionKeys,
-        read_max: usize,
-    ) -> Result<Option<u32>> {
-        loop {
-            if let Some(entry) = self.chunks.as_slice().first() {
-                return Ok(Some(entry.seq));
-            }
-            let Some(block) = self.part.entry().blocks.get(self.next).cloned() else {
-                return Ok(None);
-            };
-            self.read_ahead(site, &block, read_max)?;
-            self.load_block(site, keys, &block)?;
+    /// Brings the block of the next chunk into memory, if there is one.
+    pub(super) fn load(&mut self, site: &Site, keys: &SessionKeys, read_max: usize) -> Result<()> {
+        if !self.chunks.as_slice().is_empty() {
+            return Ok(());
         }
+        let Some(block) = self.part.entry().blocks.get(self.next).cloned() else { return Ok(()) };
+        self.read_ahead(site, &block, read_max)?;
+        self.load_block(site, keys, &block)
     }
 
     /// Moves past the next chunk; returns its number and time.

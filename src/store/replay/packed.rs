@@ -116,8 +116,8 @@ impl PackedReplay {
     /// Whether there is nothing more to come: [`next_frame`](Self::next_frame) would yield `None`. It reads nothing.
     #[must_use]
     pub fn is_over(&mut self) -> bool {
-        self.replay.skip_late();
-        self.replay.sources.iter().all(|source| source.ahead().is_none())
+        self.replay.pass_over();
+        self.replay.sources.is_empty()
     }
 
     /// Appends the next zstd frame to `out`; `None` at the end.
@@ -127,7 +127,7 @@ impl PackedReplay {
     pub fn next_frame(&mut self, out: &mut Vec<u8>) -> Result<Option<Played>> {
         self.replay.check_still_kept()?;
         loop {
-            self.replay.skip_late();
+            self.replay.pass_over();
             let Next::Whole(source) = self.next() else { return self.pack_chunks(out) };
             let before = out.len();
             match self.replay.pass_on(source, out) {
@@ -218,6 +218,11 @@ impl Source {
 }
 
 impl Source {
+    /// The number of the next chunk, as far as indexes tell.
+    pub(super) fn next_seq(&self) -> Option<u32> {
+        self.ahead().map(|head| head.first_seq)
+    }
+
     /// Moves past the next unit without looking into it.
     fn skip(&mut self) {
         match self {
@@ -247,17 +252,19 @@ fn taken(first_seq: u32, last_seq: u32) -> Head {
 }
 
 impl Replay {
-    /// Moves past units of which everything begins too late, without reading them.
-    pub(super) fn skip_late(&mut self) {
+    /// Moves past units of which everything begins too late, without reading them, and lets go of whatever has nothing more: what it has read
+    /// takes memory.
+    pub(super) fn pass_over(&mut self) {
         let until_ms = self.until_ms;
-        let late = |source: &Source| {
-            source.ahead().is_some_and(|head| head.whole && head.begins_first_ms > until_ms)
-        };
-        for source in &mut self.sources {
-            while late(source) {
-                source.skip();
+        let late = |head: &Head| head.whole && head.begins_first_ms > until_ms;
+        self.sources.retain_mut(|source| {
+            loop {
+                match source.ahead() {
+                    Some(head) if late(&head) => source.skip(),
+                    head => break head.is_some(),
+                }
             }
-        }
+        });
     }
 
     /// Appends the zstd frame of the next unit of a source to `out`; returns its NDJSON bytes.
