@@ -7,8 +7,8 @@ mod common;
 
 use common::sim::{SITES, World};
 use common::{Folder, NOON, chunk, replayed, session, session_id, site_id, store_with_site};
-use reelvault::env::sim::{Fault, START_MS, When};
-use reelvault::{Damage, Durability, Error, Session, Store};
+use reelvault::env::sim::{Fault, ReadFault, START_MS, When};
+use reelvault::{Damage, Depth, Durability, Error, Held, Query, Session, Store};
 
 /// An append asked for room for its content and 512 bytes, and joined with an envelope that may take twenty thousand. Near
 /// the end of a journal it asked again and again, for ever.
@@ -225,4 +225,62 @@ fn fill_while_failing(n: u64, fault: Fault) -> Option<bool> {
 
 fn is_unsure(error: &Error) -> bool {
     matches!(error, Error::ManifestUnsure)
+}
+
+/// A journal that one read could not get was not archived for as long as the process lived.
+#[test]
+fn one_read_that_goes_wrong_keeps_no_journal_from_the_archiver() {
+    for fault in [ReadFault::Io, ReadFault::Rot, ReadFault::Short] {
+        let mut reads = 0;
+        while archive_while_reading_fails(reads + 1, fault) {
+            reads += 1;
+        }
+        assert!(reads > 0, "{fault:?}");
+    }
+}
+
+/// Archives while the read of this number fails; whether there was one.
+fn archive_while_reading_fails(n: u64, fault: ReadFault) -> bool {
+    let world = World::new(1);
+    let store = world.open(&world.disk, 2).unwrap();
+    let site = store.site(&site_id(SITES[0])).unwrap();
+    for seq in 0..3 {
+        site.append(&session("s-1"), &chunk("s-1", seq, START_MS + seq, 20_000)).unwrap();
+    }
+    let at = world.disk.reads() + n;
+    world.disk.fail_read(When::Once(at), fault);
+    let archived = store.archive();
+    let failed = world.disk.reads() >= at;
+    let stats = store.stats().unwrap();
+    let state = (archived.is_ok(), stats.stuck_journals, stats.live_chunks);
+    assert_eq!(state, (true, 0, 0), "{fault:?} at read {n}: {archived:?}");
+    failed
+}
+
+/// A list of another process told damage, and none of the sessions that were left, where the writer had only written a segment once more;
+/// and verifying told damage, too.
+#[test]
+fn a_reader_follows_a_segment_that_was_written_once_more() {
+    let folder = Folder::new();
+    let (store, site) = store_with_site(&folder);
+    for name in ["s-0", "s-1", "s-2", "s-3"] {
+        site.append(&session(name), &chunk(name, 0, NOON, 30_000)).unwrap();
+    }
+    store.archive().unwrap();
+    let [lists, verifies] = [(); 2].map(|()| Store::open_read_only(folder.options()).unwrap());
+    let erased = ["s-0", "s-1", "s-2"].map(session_id);
+    site.erase_sessions(erased, Held::Refuse).unwrap();
+    assert_eq!(store.reclaim(0.0).unwrap().segments, 1);
+    let page = lists.site(&site_id("shop.example")).unwrap().sessions(&Query::new()).unwrap();
+    assert!(page.damage.is_empty(), "{:?}", page.damage);
+    assert_eq!(page.sessions.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(), ["s-3"]);
+    let found = verifies.verify(Depth::Content, |_, _| ()).unwrap();
+    assert!(found.is_sound(), "{:?}", found.damage);
+    // What is missing is told.
+    let of_segments = |p: &std::path::PathBuf| p.extension().is_some_and(|e| e == "rvs");
+    folder.files().into_iter().filter(of_segments).for_each(|p| std::fs::remove_file(p).unwrap());
+    let lists = Store::open_read_only(folder.options()).unwrap();
+    let page = lists.site(&site_id("shop.example")).unwrap().sessions(&Query::new()).unwrap();
+    assert_eq!((page.sessions.len(), page.damage.len()), (0, 1));
+    assert!(!lists.verify(Depth::Content, |_, _| ()).unwrap().is_sound());
 }

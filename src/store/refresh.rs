@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::{Damage, Error, Result};
 
-use super::state::Inner;
+use super::state::{Inner, SegmentInfo};
 
 /// How long a reader goes on without looking whether its writer has taken keys away: a second.
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
@@ -55,6 +55,16 @@ impl Inner {
             }
         }
         last.map_or(Ok(()), Err)
+    }
+}
+
+impl Inner {
+    /// Whether a segment has been dropped, or written once more, since it was looked up: by this process, or by the one that writes.
+    pub(super) fn was_replaced(&self, segment: &SegmentInfo) -> Result<bool> {
+        if self.read_only {
+            self.refresh()?;
+        }
+        Ok(!self.names(segment))
     }
 }
 

@@ -90,8 +90,9 @@ impl Store {
             outcome => outcome.map(drop),
         };
         found.note(outcome)?;
-        if found.damage.len() > before
-            && (self.inner.may_be_missing(&segment.entry) || !self.inner.names(segment))
+        if found.damage[before..].iter().any(is_missing)
+            && (self.inner.may_be_missing(&segment.entry)
+                || self.inner.was_replaced(segment).unwrap_or(false))
         {
             // Dropped, or written once more, since the catalog was read, be it between two reads of it.
             let of_segment = found.damage.split_off(before);
@@ -281,7 +282,8 @@ impl Site {
     }
 }
 
-fn is_missing(error: &Error) -> bool {
+/// Whether an error says that a file is not there.
+pub(super) fn is_missing(error: &Error) -> bool {
     matches!(error, Error::Corrupt(c) if c.kind == Damage::Missing)
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::{Damage, Error, Result};
-use crate::ids::{SessionTag, VisitorTag, day_of};
+use crate::ids::{FileId, SessionTag, VisitorTag, day_of};
 use crate::limits::DAY_MS;
 use crate::store::Site;
 use crate::store::find::{Parts, SessionKey, first_key};
 use crate::store::info::SessionInfo;
 use crate::store::state::{SegmentInfo, SegmentList};
+use crate::store::verify::is_missing;
 
 use super::source::{LiveSource, PageSource, Source, VisitorSource, Window};
 use super::{Bounds, Cursor, Order, Page, Query, after, before};
@@ -26,6 +27,8 @@ pub(super) struct Listing<'a> {
     segments: Arc<SegmentList>,
     /// The shard's epoch when the segments were looked up.
     pub(super) epoch: u64,
+    /// Missing segments for which a reader has read the store again.
+    looked_for: BTreeSet<FileId>,
     /// The last session that was looked at.
     last: Option<SessionKey>,
     /// The last session of the page.
@@ -45,6 +48,7 @@ impl<'a> Listing<'a> {
             visitor,
             segments,
             epoch,
+            looked_for: BTreeSet::new(),
             last: None,
             last_told: None,
             sessions: Vec::new(),
@@ -92,20 +96,28 @@ impl<'a> Listing<'a> {
         Ok(Some(self.finish(None)))
     }
 
-    /// Notes damage, unless it is a segment that was dropped or written once more since the listing looked.
-    fn note(&mut self, e: Error) -> Result<(), Moved> {
-        let missing = matches!(&e, Error::Corrupt(c) if c.kind == Damage::Missing);
-        let shard = self.site.inner.shard(self.site.site.handle());
-        if missing && shard.state.lock().epoch != self.epoch {
+    /// Notes damage of a segment, unless it may be missing, or was dropped or written once more since the listing looked.
+    fn note(&mut self, segment: &SegmentInfo, e: Error) -> Result<(), Moved> {
+        if self.site.may_lack(segment, &e) {
+            return Ok(());
+        }
+        if is_missing(&e) && self.has_moved(segment) {
             return Err(Moved);
         }
-        self.damage.push(e);
+        self.damage.push(self.site.name(e));
         Ok(())
     }
 
-    /// Notes damage of a segment, unless it may be missing.
-    fn note_of(&mut self, segment: &SegmentInfo, e: Error) -> Result<(), Moved> {
-        if self.site.may_lack(segment, &e) { Ok(()) } else { self.note(self.site.name(e)) }
+    /// Whether a segment that is missing was dropped, or written once more: by this process, or by the one that writes.
+    fn has_moved(&mut self, segment: &SegmentInfo) -> bool {
+        let inner = &self.site.inner;
+        // Once for each segment: what is still named when the store has been read again is missing, and reading it again
+        // moves the listing, too. Where it cannot be read again, the segment is as missing as it seems.
+        let is_new = inner.read_only && self.looked_for.insert(segment.entry.id);
+        if is_new && inner.refresh().is_ok() {
+            return true;
+        }
+        !inner.names(segment)
     }
 
     fn finish(&mut self, next: Option<Cursor>) -> Page {
@@ -156,9 +168,8 @@ impl<'a> Listing<'a> {
             match self.segment_source(segment, bounds) {
                 Ok(Some(source)) => sources.push(source),
                 Ok(None) => {}
-                // It went between two reads of it.
-                Err(e) if self.site.may_lack(segment, &e) => {}
-                Err(e) => self.note(e)?,
+                // It may have gone between two reads of it.
+                Err(e) => self.note(segment, e)?,
             }
         }
         Ok(sources)
@@ -205,7 +216,7 @@ impl<'a> Listing<'a> {
                             if !is_damage(&e) {
                                 pages.give_up();
                             }
-                            self.note_of(&pages.segment, e)?;
+                            self.note(&pages.segment, e)?;
                         }
                     }
                     _ => break None,
@@ -235,7 +246,7 @@ impl<'a> Listing<'a> {
                 Source::Pages(source) if beside => loop {
                     match source.passed(self, key) {
                         Ok(part) => break archived.extend(part),
-                        Err(e) => self.note_of(&source.segment, e)?,
+                        Err(e) => self.note(&source.segment, e)?,
                     }
                 },
                 _ => {}
