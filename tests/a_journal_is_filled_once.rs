@@ -4,11 +4,16 @@
 
 mod common;
 
+use std::collections::HashMap;
+use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use common::sim::{SITES, World};
 use common::{NOON, chunk, session, session_id, site_id};
-use reelvault::Store;
+use parking_lot::Mutex;
+use reelvault::env::sim::{Kind, SplitMix};
+use reelvault::{Chunk, Store};
 
 /// The files of journals, with their sizes.
 fn journals(world: &World) -> Vec<(PathBuf, usize)> {
@@ -66,4 +71,51 @@ fn a_closed_store_keeps_no_spare_files() {
     let store = world.open(&world.disk, 2).unwrap();
     let site = store.site(&site_id(SITES[0])).unwrap();
     assert_eq!(site.session(&session_id("s")).unwrap().chunks, 41);
+}
+
+/// A chunk of about 1.6 MB, half of which remains when it is compressed.
+fn noise(seq: u64) -> Chunk<'static> {
+    let (mut random, mut text) = (SplitMix::new(seq), String::new());
+    (0..100_000).for_each(|_| write!(text, "{:016x}", random.draw()).unwrap());
+    let events = format!("{{\"type\":3,\"timestamp\":{},\"data\":\"{text}\"}}\n", NOON + seq);
+    Chunk { events: events.into_bytes().into(), ..chunk("s", 1, NOON + seq, 1) }
+}
+
+/// A journal was filled, and a segment written, and each synced once, at its end: meanwhile the disk kept every append waiting.
+#[test]
+fn no_file_is_given_to_the_disk_all_at_once() {
+    let world = World::new(3);
+    world.clock.set_ms(NOON);
+    let env = world.disk.env(&world.clock, 1);
+    let provider = common::sim::key_on(&env).unwrap();
+    let options = common::sim::options(env, &provider).journal_bytes(16 << 20);
+    let store = Store::open(options).unwrap();
+    let site = store.site(&site_id(SITES[0])).unwrap();
+    // Writes of a file since it was synced, and the most of them by its kind; none has much more than a MiB.
+    let most: Arc<Mutex<HashMap<String, u64>>> = Arc::default();
+    let (seen, writes) = (Arc::clone(&most), Mutex::new(HashMap::new()));
+    world.disk.on_operation(move |_, operation| {
+        let mut writes = writes.lock();
+        let unsynced: &mut u64 = writes.entry(Arc::clone(&operation.path)).or_default();
+        match operation.kind {
+            Kind::Write => *unsynced += 1,
+            Kind::Sync => *unsynced = 0,
+            _ => {}
+        }
+        let kind = operation.path.extension().unwrap_or_default().to_string_lossy().into_owned();
+        let mut most = seen.lock();
+        let most = most.entry(kind).or_default();
+        *most = (*most).max(*unsynced);
+    });
+    for seq in 0..16 {
+        let chunk = Chunk { seq, ..noise(seq) };
+        site.append(&session("s"), &chunk).unwrap();
+    }
+    store.maintain().unwrap();
+    let ahead = journals(&world).iter().filter(|(_, bytes)| *bytes == 16 << 20).count();
+    assert!(ahead > 0, "a journal was made ahead");
+    store.archive().unwrap();
+    assert!(store.segments()[0].bytes > 10 << 20);
+    let most = most.lock();
+    assert!((2..=9).contains(&most["rvj"]) && (2..=9).contains(&most["rvs"]), "{most:?}");
 }

@@ -25,6 +25,8 @@ pub(crate) const SEGMENT_DIR: &str = "segment";
 pub(crate) const SEGMENT_SUFFIX: &str = ".rvs";
 /// What is written at once.
 const WRITE_BYTES: usize = 1 << 20;
+/// A segment is synced after so many bytes, and not all of it at its end: syncs of journals wait behind what a disk has been given.
+const SYNC_BYTES: u64 = 8 << 20;
 /// Room for what is to be written: most of a write, and a block that does not compress. Only what is used of it
 /// takes memory.
 const OUT_BYTES: usize = WRITE_BYTES + BLOCK_BYTES_MAX + (256 << 10);
@@ -89,6 +91,8 @@ pub(crate) struct SegmentWriter<'a> {
     out: &'a mut Vec<u8>,
     raw: &'a mut Vec<u8>,
     flushed: u64,
+    /// How much of that has been synced.
+    synced: u64,
     digest: Sha256,
     directory: Vec<SiteEntry>,
     site: SiteIndex,
@@ -163,6 +167,7 @@ impl<'a> SegmentWriter<'a> {
             out,
             raw,
             flushed: 0,
+            synced: 0,
             digest: Sha256::new(),
             directory: Vec::new(),
             site: SiteIndex::default(),
@@ -401,9 +406,7 @@ impl<'a> SegmentWriter<'a> {
         let footer = Footer { directory_offset, directory_bytes, id: self.id };
         self.out.extend_from_slice(&footer.encode());
         self.flush(0)?;
-        if !planted::is(Bug::SegmentUnsynced) {
-            self.file.sync().map_err(|e| Error::io("syncing the segment", &self.path, e))?;
-        }
+        self.sync()?;
         self.finished = true;
         Ok(SegmentEntry {
             id: self.id,
@@ -443,6 +446,17 @@ impl<'a> SegmentWriter<'a> {
         self.flushed += self.out.len() as u64;
         self.out.clear();
         self.out.shrink_to(OUT_BYTES);
+        if self.flushed - self.synced >= SYNC_BYTES {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        if !planted::is(Bug::SegmentUnsynced) {
+            self.file.sync().map_err(|e| Error::io("syncing the segment", &self.path, e))?;
+        }
+        self.synced = self.flushed;
         Ok(())
     }
 }
