@@ -260,7 +260,8 @@ fn a_journal_made_ahead_too_late_does_not_come_after_a_later_one() {
     let world = World::new(31);
     world.clock.set_ms(NOON);
     let env = world.disk.env(&world.clock, 1);
-    let meanwhile: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>> = Arc::default();
+    type Work = Box<dyn FnOnce() + Send>;
+    let meanwhile: Arc<Mutex<Option<Work>>> = Arc::default();
     let once = Arc::clone(&meanwhile);
     let disk = Meddled::new(&env.disk, move |path| {
         if path.extension().is_some_and(|e| e == "rvj") {
