@@ -3,9 +3,15 @@
 //! Messages name files, blocks and sites; never a session, a visitor, an event or a key.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
 
 use crate::ids::SiteId;
+
+/// What reads a recording: an input error met by these is of the file alone. One of another file, or of writing, says more.
+const READING: [&str; 4] =
+    ["opening the segment", "reading the segment", "opening the journal", "reading the journal"];
 
 /// The result of an operation of the engine.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -319,6 +325,21 @@ impl Error {
         matches!(self, Self::Erased | Self::Expired { .. })
     }
 
+    /// The name within the store of the file that is damaged, if this error tells of one: its bytes are not what was written or
+    /// nothing that this version reads, or, of a segment or journal, the medium does not give them back.
+    #[must_use]
+    pub fn damaged_file(&self) -> Option<String> {
+        let is_unreadable = |doing: &&'static str, cause: &io::Error| {
+            READING.contains(doing) && cause.raw_os_error() == Some(Errno::IO.raw_os_error())
+        };
+        match self {
+            Self::Corrupt(c) => Some(c.file.clone()),
+            Self::Unsupported { file, .. } => Some(file.clone()),
+            Self::Io { doing, path, cause } if is_unreadable(doing, cause) => name_in_store(path),
+            _ => None,
+        }
+    }
+
     /// Damage at a place in a file.
     pub(crate) fn corrupt(file: &str, offset: u64, kind: Damage) -> Self {
         Self::Corrupt(Box::new(Corruption { file: file.to_owned(), offset, site: None, kind }))
@@ -333,4 +354,10 @@ impl Error {
         }
         self
     }
+}
+
+/// The name of a segment or journal within its store: a folder, and a file in it.
+fn name_in_store(path: &Path) -> Option<String> {
+    let (folder, name) = (path.parent()?.file_name()?, path.file_name()?);
+    Some(format!("{}/{}", folder.to_string_lossy(), name.to_string_lossy()))
 }

@@ -43,6 +43,13 @@ impl SeqSet {
         }
     }
 
+    /// Whether every number of another set is there.
+    pub(crate) fn includes(&self, other: &Self) -> bool {
+        let mut all = self.clone();
+        all.extend(other);
+        all == *self
+    }
+
     /// How many numbers there are.
     pub(crate) fn len(&self) -> u32 {
         self.runs.iter().map(|(s, e)| e - s).sum()
@@ -85,6 +92,8 @@ mod tests {
                 other.insert(n);
                 plain.insert(n);
             }
+            let includes = other.runs().iter().all(|&(s, e)| (s..e).all(|n| set.contains(n)));
+            prop_assert_eq!(set.includes(&other), includes);
             set.extend(&other);
             prop_assert_eq!(set.len() as usize, plain.len());
             for n in 0..61 {

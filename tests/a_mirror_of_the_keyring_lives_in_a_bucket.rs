@@ -3,14 +3,16 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Barrier};
 
 use common::backups::*;
 use common::sim::{SITES, World, key_on, options};
 use common::{session_id, site_id};
-use reelvault::backup::{Repository, SimPlace, Trouble, What};
-use reelvault::env::Clock;
+use reelvault::backup::{Body, Place, Repository, SimPlace, Trouble, What};
 use reelvault::env::sim::{SimDisk, Survival};
+use reelvault::env::{Clock, Entry, File};
 use reelvault::{Error, Held, MirrorState, Options, Result, SiteId, Store};
 
 const GONE: &str = "shop.example-a";
@@ -195,4 +197,223 @@ fn a_mirror_in_a_bucket_is_added_and_what_stands_there_is_left_alone() {
     store.close().unwrap();
     assert!(open(&world, &world.disk, &bucket, 704).is_ok());
     assert!(open(&world, &world.disk, &foreign, 705).is_err());
+}
+
+fn is_refused(outcome: Result<impl Sized>, as_told: fn(&Error) -> bool) -> bool {
+    outcome.err().is_some_and(|e| as_told(&e))
+}
+
+#[test]
+fn a_reader_that_cannot_look_into_any_mirror_serves_nothing_until_it_can() {
+    let (world, bucket) = world(910);
+    let writer = open(&world, &world.disk, &bucket, 911).unwrap();
+    // Its way to the bucket is cut later, and not the writer's.
+    let seen = bucket.image();
+    let env = world.disk.env(&world.clock, 912);
+    let alone = Options::new("/store", [], key_on(&env).unwrap()).env(env);
+    let reader = Store::open_read_only(alone.mirror_in(Arc::new(seen.clone()))).unwrap();
+    let site = reader.site(&site_id(SITES[0])).unwrap();
+    let mut replay = site.replay(&session_id(GONE)).unwrap();
+    erase(&writer).unwrap();
+    seen.die_at(Some(seen.requests()));
+    world.clock.advance_ms(2_000);
+    for _ in 0..2 {
+        let is_io = |e: &Error| matches!(e, Error::Io { .. });
+        assert!(is_refused(site.replay(&session_id(GONE)), is_io));
+        assert!(is_refused(replay.next_chunk(), is_io));
+        assert!(is_refused(reader.site(&site_id(SITES[0])), is_io));
+        assert!(is_refused(site.holds(), is_io));
+        assert!(is_refused(reader.holds(), is_io));
+    }
+    seen.die_at(None);
+    bucket.objects().iter().for_each(|(name, bytes)| seen.spoil(name, bytes));
+    assert!(is_refused(site.replay(&session_id(GONE)), |e| matches!(e, Error::Erased)));
+    // As long as one mirror tells, the others need not.
+    seen.die_at(Some(seen.requests()));
+    world.clock.advance_ms(2_000);
+    let env = world.disk.env(&world.clock, 913);
+    let both = options(env.clone(), &key_on(&env).unwrap()).mirror_in(Arc::new(seen));
+    let reader = Store::open_read_only(both).unwrap();
+    world.clock.advance_ms(2_000);
+    assert!(is_erased(&reader));
+}
+
+/// A bucket that answers no question for its objects before it may.
+struct Slow {
+    sim: SimPlace,
+    is_slow: AtomicBool,
+    asked: Barrier,
+    may: Barrier,
+}
+
+impl Place for Slow {
+    fn name(&self) -> String {
+        self.sim.name()
+    }
+    fn get(&self, name: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
+        self.sim.get(name, bytes_max)
+    }
+    fn open(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn File>> {
+        self.sim.open(name, bytes)
+    }
+    fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.sim.create(name, bytes)
+    }
+    fn put(&self, name: &str, body: &mut dyn Body) -> io::Result<()> {
+        self.sim.put(name, body)
+    }
+    fn list(&self, folder: &str, entries_max: usize) -> io::Result<Vec<Entry>> {
+        if self.is_slow.swap(false, Relaxed) {
+            self.asked.wait();
+            self.may.wait();
+        }
+        self.sim.list(folder, entries_max)
+    }
+    fn length(&self, name: &str) -> io::Result<u64> {
+        self.sim.length(name)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.sim.remove(name)
+    }
+    fn now_ms(&self) -> io::Result<u64> {
+        self.sim.now_ms()
+    }
+}
+
+/// A bucket that is out of reach takes long to say so: everybody waited for it, one after the other.
+#[test]
+fn readers_go_on_while_one_of_them_waits_for_a_mirror() {
+    let (world, bucket) = world(930);
+    let (asked, may) = (Barrier::new(2), Barrier::new(2));
+    let slow = Arc::new(Slow { sim: bucket, is_slow: AtomicBool::new(false), asked, may });
+    let env = world.disk.env(&world.clock, 931);
+    let both = options(env.clone(), &key_on(&env).unwrap()).keyring_part_bytes(200);
+    let place: Arc<dyn Place> = Arc::clone(&slow) as _;
+    let reader = Store::open_read_only(both.mirror_in(place)).unwrap();
+    let site = reader.site(&site_id(SITES[0])).unwrap();
+    world.clock.advance_ms(2_000);
+    slow.is_slow.store(true, Relaxed);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| site.session(&session_id(GONE)).map(drop));
+        slow.asked.wait();
+        site.session(&session_id(GONE)).unwrap();
+        slow.may.wait();
+        waiting.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_reader_that_cannot_open_a_newer_keyring_serves_nothing_until_it_can() {
+    let (world, bucket) = world(920);
+    let writer = open(&world, &world.disk, &bucket, 921).unwrap();
+    // A key file as it was before the erasure: it opens what was, and nothing later.
+    let keys = world.disk.crash_image(Survival::Everything);
+    let provider = key_on(&keys.env(&world.clock, 922)).unwrap();
+    let of_reader = options(world.disk.env(&world.clock, 923), &provider);
+    let reader = of_reader.keyring_part_bytes(200).mirror_in(Arc::new(bucket.clone()));
+    let reader = Store::open_read_only(reader).unwrap();
+    let site = reader.site(&site_id(SITES[0])).unwrap();
+    erase(&writer).unwrap();
+    world.clock.advance_ms(2_000);
+    for _ in 0..3 {
+        let is_missing = |e: &Error| matches!(e, Error::MissingKeyVersion(_));
+        assert!(is_refused(site.replay(&session_id(GONE)), is_missing));
+        assert!(is_refused(reader.site(&site_id(SITES[0])), is_missing));
+    }
+    keys.write_file("/keys/key", &world.disk.file_bytes("/keys/key").unwrap()).unwrap();
+    assert!(is_refused(site.replay(&session_id(GONE)), |e| matches!(e, Error::Erased)));
+}
+
+/// The store with a keyring that is all in one file: a change asks the bucket for nothing before it is to take its place.
+fn open_in_one(world: &World, bucket: &SimPlace, seed: u64) -> Store {
+    let env = world.disk.env(&world.clock, seed);
+    let options = options(env.clone(), &key_on(&env).unwrap());
+    Store::open(options.mirror_in(Arc::new(bucket.clone()))).unwrap()
+}
+
+#[test]
+fn a_change_that_the_bucket_did_not_take_is_not_found_by_the_next_open() {
+    let world = World::new(800);
+    let bucket = bucket(&world, 801);
+    let store = open_in_one(&world, &bucket, 802);
+    record(&world, &store, &["a"], 0, 1);
+    bucket.die_at(Some(bucket.requests()));
+    assert!(store.erase_site(&site_id(SITES[0]), Held::Refuse).is_err());
+    record(&world, &store, &["a"], 1, 1);
+    let all = content(&store);
+    // The process ends before it hears of the bucket again.
+    drop(store);
+    bucket.die_at(None);
+    assert_eq!(content(&open_in_one(&world, &bucket, 803)), all);
+}
+
+#[test]
+fn a_change_that_failed_half_way_is_put_back_by_maintenance() {
+    let mut put_back = 0;
+    for point in 0.. {
+        let world = World::new(810);
+        let bucket = bucket(&world, 811);
+        let store = open_in_one(&world, &bucket, 812);
+        record(&world, &store, &["a"], 0, 1);
+        // After this, maintenance has nothing to change by itself.
+        store.maintain().unwrap();
+        let before = bucket.objects();
+        bucket.die_at(Some(bucket.requests() + point));
+        let erased = store.erase_site(&site_id(SITES[0]), Held::Refuse);
+        bucket.die_at(None);
+        if erased.is_ok() {
+            break;
+        }
+        put_back += u32::from(bucket.objects() != before);
+        record(&world, &store, &["a"], 1, 1);
+        let all = content(&store);
+        store.maintain().unwrap();
+        drop(store);
+        let store = open_in_one(&world, &bucket, 813);
+        assert_eq!(content(&store), all, "at {point}");
+        // The version of an attempt of which no mirror has anything stays until the next change.
+        let keys = store.key_status().unwrap();
+        assert!(keys.undestroyed.iter().all(|version| *version > keys.version), "at {point}");
+    }
+    assert!(put_back > 1, "{put_back}");
+}
+
+#[test]
+fn a_change_whose_answer_was_lost_is_put_back_by_maintenance() {
+    let world = World::new(820);
+    let bucket = bucket(&world, 821);
+    let store = open_in_one(&world, &bucket, 822);
+    record(&world, &store, &["a"], 0, 1);
+    // After this, maintenance has nothing to change by itself.
+    store.maintain().unwrap();
+    let before = bucket.objects();
+    // Nearly all requests are done, and none is answered.
+    bucket.trouble(Trouble { unsure: 255, ..Trouble::default() });
+    assert!(store.erase_site(&site_id(SITES[0]), Held::Refuse).is_err());
+    bucket.trouble(Trouble::default());
+    assert_ne!(bucket.objects(), before);
+    record(&world, &store, &["a"], 1, 1);
+    let all = content(&store);
+    store.maintain().unwrap();
+    drop(store);
+    assert_eq!(content(&open_in_one(&world, &bucket, 823)), all);
+}
+
+#[test]
+fn in_a_locked_bucket_a_change_asks_for_no_more_after_many_than_after_a_few() {
+    let (world, bucket) = world(830);
+    bucket.lock();
+    let store = open(&world, &world.disk, &bucket, 831).unwrap();
+    let add = |n: u32| drop(store.add_site(SiteId::new(format!("s-{n}.example")).unwrap(), 30));
+    let cost = || {
+        let before = bucket.requests();
+        store.rotate_keys().unwrap();
+        bucket.requests() - before
+    };
+    (0..5).for_each(add);
+    let few = cost();
+    (5..50).for_each(add);
+    let many = cost();
+    assert!(many <= few + 1, "{few} and {many} requests");
+    assert_eq!(store.sites().len(), 52);
 }

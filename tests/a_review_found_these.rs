@@ -176,6 +176,33 @@ fn a_session_id_may_be_used_again_and_each_recording_is_replayed() {
     }
 }
 
+/// A hold of an id was of the session that started last, whichever was meant, and all sessions of the id said that they were held.
+#[test]
+fn a_hold_is_of_one_of_the_sessions_of_an_id() {
+    let folder = Folder::new();
+    let (store, site) = store_with_site(&folder);
+    let (id, early) = (session_id("s-1"), NOON - 10 * common::DAY);
+    site.append(&session("s-1"), &chunk("s-1", 0, early, 500)).unwrap();
+    site.append(&session("s-1"), &chunk("s-1", 0, NOON, 900)).unwrap();
+    for archive in [false, true] {
+        if archive {
+            store.archive().unwrap();
+        }
+        site.hold_at(&id, early, "court order").unwrap();
+        assert_eq!(site.holds().unwrap()[0].start_ms, early);
+        let held = |ms| site.session_at(&id, ms).unwrap().held;
+        assert_eq!((held(early), held(NOON)), (true, false));
+        let listed = site.sessions(&Query::new()).unwrap().sessions;
+        assert_eq!(listed.iter().map(|info| info.held).collect::<Vec<_>>(), [false, true]);
+        assert!(matches!(site.hold_at(&id, NOON, "x"), Err(Error::Input(_))), "one at a time");
+        assert!(matches!(site.hold(&id, "x"), Err(Error::Input(_))));
+        site.release(&id).unwrap();
+        assert_eq!((held(early), held(NOON)), (false, false));
+    }
+    let unknown = site.hold_at(&id, NOON - 5 * common::DAY, "x");
+    assert!(matches!(unknown, Err(Error::UnknownSession)));
+}
+
 /// Whatever needed a new file made it before it saw that no manifest could name it: where it was not certain which one the disk held, each
 /// append that found no journal left one behind, and each round of maintenance its segments, until the disk was full. Segments whose
 /// manifest found no room stayed, too.

@@ -4,6 +4,9 @@
 
 mod common;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use common::sim::key_on;
 use common::site_id;
 use reelvault::env::Env;
@@ -64,6 +67,45 @@ fn a_store_whose_making_was_killed_or_lost_its_power_is_made_by_the_next_attempt
         }
     }
     assert!(taken_over > 10, "{taken_over}");
+}
+
+/// A store whose key file, mirrors and data lie in directories of their own, none of which is there at first.
+fn spread(disk: &SimDisk, seed: u64) -> Result<Options> {
+    let env = env(disk, seed);
+    let key = match KeyFile::create(&env, "/keys/deep/key") {
+        Err(Error::Exists(path)) => KeyFile::open(&env, path),
+        key => key,
+    };
+    let mirrors = [PathBuf::from("/mirrors/deep/keyring")];
+    Ok(Options::new("/data/deep/store", mirrors, Arc::new(key?)).env(env).background(false))
+}
+
+#[test]
+fn directories_that_a_killed_attempt_made_are_there_after_a_power_cut() {
+    let there = |disk: &SimDisk, seed| match Store::open(spread(disk, seed)?) {
+        Err(Error::NoStore(_)) => Store::create(spread(disk, seed + 1)?),
+        store => store,
+    };
+    for n in 0.. {
+        let (_, disk, _) = reelvault::env::sim::env(1);
+        disk.crash_at(disk.operations() + n);
+        let made = there(&disk, 10);
+        let done = !disk.crashed();
+        assert_eq!(made.is_ok(), done);
+        drop(made);
+        disk.heal();
+        let image = disk.kill_image();
+        let store = there(&image, 20).unwrap();
+        store.add_site(site_id("shop.example"), 30).unwrap();
+        store.close().unwrap();
+        let cut = image.crash_image(Survival::Nothing);
+        let store = Store::open(spread(&cut, 30).unwrap()).unwrap();
+        store.site(&site_id("shop.example")).unwrap();
+        if done {
+            assert!(n > 20, "{n}");
+            break;
+        }
+    }
 }
 
 /// The seed of an attempt that died when its keyring was there.

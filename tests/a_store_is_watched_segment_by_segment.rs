@@ -5,8 +5,12 @@
 
 mod common;
 
-use common::{DAY, Folder, NOON, chunk, env_at, session, store_with_site};
-use reelvault::{Depth, Store, Verification};
+use std::path::{Path, PathBuf};
+
+use common::sim::World;
+use common::{DAY, Folder, NOON, chunk, env_at, session, site_id, store_with_site};
+use reelvault::env::Clock;
+use reelvault::{Depth, Error, Store, Verification};
 
 fn scrub(store: &Store) -> Verification {
     let mut found = store.verify_journals_only(Depth::Content).unwrap();
@@ -48,4 +52,46 @@ fn the_sum_of_single_looks_is_a_whole_verification() {
     let late = folder.options_in(env_at(NOON + 40 * DAY));
     let store = Store::open_read_only(late).unwrap();
     assert_eq!(store.overdue_days(), 40 + 2 - 31);
+}
+
+/// A sector of a disk was bad: a verification ended there, and what came after it was not looked at.
+#[test]
+fn what_the_medium_does_not_give_back_is_listed_and_all_else_is_verified() {
+    let world = World::new(31);
+    let store = world.open(&world.disk, 32).unwrap();
+    let site = store.site(&site_id("shop.example")).unwrap();
+    let now_ms = world.clock.now_ms();
+    for n in 0..3 {
+        let name = format!("s-{n}");
+        site.append(&session(&name), &chunk(&name, 0, now_ms - n * DAY, 9_000)).unwrap();
+        store.archive().unwrap();
+    }
+    site.append(&session("live"), &chunk("live", 0, now_ms, 500)).unwrap();
+    let sound = store.verify(Depth::Content, |_, _| ()).unwrap();
+    assert_eq!((sound.segments, sound.journals > 0, sound.sessions), (3, true, 4));
+    // The first that is looked at, and so the one that all others come after.
+    let first = format!("segment/{}.rvs", store.segments()[0].id);
+    world.disk.lose_sector(Path::new("/store").join(&first), 600).unwrap();
+    let told = |found: &Verification| {
+        found.damage.iter().map(|e| e.damaged_file().unwrap()).collect::<Vec<_>>()
+    };
+    for depth in [Depth::Digests, Depth::Content] {
+        let found = store.verify(depth, |_, _| ()).unwrap();
+        assert_eq!(told(&found), [&*first], "{:?}", found.damage);
+        assert!(matches!(found.damage[0], Error::Io { .. }));
+        assert_eq!((found.segments, found.journals), (sound.segments, sound.journals));
+        assert_eq!(found.sessions, if depth == Depth::Content { 3 } else { 0 });
+    }
+    assert_eq!(told(&scrub(&store)), [&*first]);
+
+    let is_journal = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "rvj");
+    for journal in world.disk.paths().into_iter().filter(is_journal) {
+        // Where its first frame stands.
+        world.disk.lose_sector(&journal, 4096).unwrap();
+    }
+    let found = scrub(&store);
+    let (of_segments, of_journals): (Vec<_>, Vec<_>) =
+        told(&found).into_iter().partition(|file| *file == first);
+    assert_eq!((of_segments.len(), found.sessions), (1, 2));
+    assert!(!of_journals.is_empty() && of_journals.iter().all(|f| f.starts_with("journal/")));
 }

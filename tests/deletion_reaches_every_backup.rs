@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::backups::*;
-use common::sim::World;
+use common::sim::{SITES, World};
 use common::{DAY, session_id, site_id};
 use reelvault::backup::{Backup, How, Keep, Place, ReadShare, Repository, SimPlace, What};
 use reelvault::env::Clock;
-use reelvault::{Error, Held, Retention};
+use reelvault::{Damage, Error, Held, Recovery, Retention, Store, VisitorId};
 
 #[test]
 fn an_erased_session_is_gone_from_a_backup_made_before_and_all_else_is_there() {
@@ -48,6 +48,48 @@ fn an_erased_session_is_gone_from_a_backup_made_before_and_all_else_is_there() {
         segments.map(|path| world.disk.file_bytes(path).unwrap().len()).sum()
     };
     assert!(bytes_in("/restored/segment") < bytes_in("/store/segment"));
+}
+
+/// A session that rot took from its journal is in no index, and in backups it is whole.
+#[test]
+fn what_salvage_passed_over_is_erased_by_its_id_in_every_backup() {
+    for others in [0, 2] {
+        let world = World::new(101);
+        let store = world.open(&world.disk, 102).unwrap();
+        record(&world, &store, &["lost"], 0, 1);
+        record(&world, &store, &["kept"], 0, others);
+        let place = dir_place(&world, &world.disk, 103);
+        let repository = repository(&world, &world.disk, &place, 104).unwrap();
+        back_up_whole(&repository);
+        store.close().unwrap();
+        // The first frame of each journal; what follows says that it was durable.
+        for path in world.disk.paths().iter().filter(|path| path.starts_with("/store/journal")) {
+            if world.disk.file_bytes(path).unwrap().len() > 4_096 + 400 {
+                world.disk.corrupt(path, 4_096 + 200, 1).unwrap();
+            }
+        }
+        let options = options_on(&world, &world.disk, 105).recovery(Recovery::Salvage);
+        let store = Store::open(options).unwrap();
+        let site = store.site(&site_id(SITES[0])).unwrap();
+        let lost = session_id(&format!("{}-lost", SITES[0]));
+        assert!(matches!(site.session(&lost), Err(Error::UnknownSession)));
+        let told = |damage: &[Error]| {
+            let kind =
+                |e: &Error| matches!(e, Error::Corrupt(c) if c.kind == Damage::BeforeValidFrames);
+            damage.iter().any(kind)
+        };
+        let nobody = VisitorId::new("nobody").unwrap();
+        assert!(told(&site.erase_visitor(&nobody, Held::Refuse).unwrap().damage), "{others}");
+        let erasure = site.erase_sessions([lost.clone()], Held::Refuse).unwrap();
+        assert_eq!((erasure.sessions, erasure.unknown.len()), (1, 0), "{others}");
+        assert!(told(&erasure.damage), "{others}");
+        store.close().unwrap();
+        let restored = repository.restore(1, "/restored", &What::All, ON).unwrap();
+        assert_eq!(restored.erased_sessions, 1, "{others}");
+        let copy = open_restored(&world, &world.disk, "/restored", 106).unwrap();
+        let site = copy.site(&site_id(SITES[0])).unwrap();
+        assert!(matches!(site.session(&lost), Err(Error::Erased)), "{others}");
+    }
 }
 
 #[test]

@@ -4,8 +4,10 @@
 
 mod common;
 
+use std::path::PathBuf;
+
 use common::{DAY, chunk, replayed, session, session_id, site_id};
-use reelvault::env::sim::{SimClock, SimDisk};
+use reelvault::env::sim::{ReadFault, SimClock, SimDisk, When};
 use reelvault::env::{Clock, Env};
 use reelvault::retention::{CLOCK_OFFLINE_MAX_MS, Deed};
 use reelvault::{Error, Held, KeyFile, Options, Query, Retention, Site, Store, VisitorId};
@@ -117,6 +119,8 @@ fn who_knows_when_a_session_started_is_told_that_it_has_expired() {
         assert!(matches!(told, Err(Error::Expired { expiry_day: day }) if day == expiry_day));
     }
     assert!(matches!(site.replay_listed(&info), Err(Error::Expired { .. })));
+    let held = site.hold_at(&session_id("ours"), start, "too late");
+    assert!(matches!(held, Err(Error::Expired { .. })), "and not the second one");
     assert!(matches!(at("erased", start), Err(Error::Erased)));
     assert_eq!(at("ours", again).unwrap().start_ms, again);
     assert_eq!(site.session(&session_id("ours")).unwrap().start_ms, again);
@@ -292,6 +296,96 @@ fn a_hold_keeps_a_session_whole_past_its_day_until_it_is_released() {
     assert!(is_gone(&site, "case"));
     assert!(names(&site).is_empty());
     assert!(!world.disk.paths().iter().any(|p| p.starts_with("/store/segment")));
+}
+
+/// A held session of which a chunk came after its copy was made, in segments of their own, and one of another session; then the store is
+/// opened again, so that nothing of them is in memory. Also what a replay yields, and the other session's segment.
+fn grown_since_it_was_held() -> (World, Store, Site, Vec<u8>, PathBuf) {
+    let (world, store, site) = World::new();
+    let segments = || {
+        let is_one = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "rvs");
+        world.disk.paths().into_iter().filter(is_one).collect::<Vec<_>>()
+    };
+    world.record(&site, "case", 3);
+    store.archive().unwrap();
+    site.hold(&session_id("case"), "case 9").unwrap();
+    let more = chunk("case", 1, world.clock.now_ms() + 5_000, 300);
+    site.append(&session("case"), &more).unwrap();
+    store.archive().unwrap();
+    let before = segments();
+    world.record(&site, "other", 3);
+    store.archive().unwrap();
+    let other = segments().into_iter().find(|path| !before.contains(path)).unwrap();
+    let whole = replayed(&site, "case");
+    drop((site, store));
+    let store = Store::open(options(&world.env)).unwrap();
+    let site = store.site(&site_id("shop.example")).unwrap();
+    (world, store, site, whole, other)
+}
+
+#[test]
+fn damage_of_another_session_takes_no_late_chunk_from_one_that_is_held() {
+    let (world, store, site, whole, other) = grown_since_it_was_held();
+    let bytes = world.disk.file_bytes(&other).unwrap().len() as u64;
+    world.disk.corrupt(&other, bytes - 60, 1).unwrap();
+    assert!(matches!(site.session(&session_id("case")), Err(Error::Corrupt(_))));
+    let later = Retention::new().now_ms(world.clock.now_ms() + 10 * DAY);
+    let expiry = store.retention(&later).unwrap();
+    assert_eq!(expiry.doubtful_holds, 1, "it might have had chunks there");
+    assert_eq!(names(&site), ["case"]);
+    assert_eq!(site.session(&session_id("case")).unwrap().chunks, 2);
+    assert_eq!(replayed(&site, "case"), whole);
+    assert_eq!(store.retention(&later).unwrap().doubtful_holds, 0);
+}
+
+/// What could be read was copied in place of what the hold had: a chunk that was whole there went with its old copy.
+#[test]
+fn what_a_hold_has_copied_stays_where_the_original_is_damaged() {
+    let (world, store, site) = World::new();
+    world.record(&site, "case", 3);
+    store.archive().unwrap();
+    let is_one = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "rvs");
+    let original = world.disk.paths().into_iter().find(is_one).unwrap();
+    let copied = replayed(&site, "case");
+    site.hold(&session_id("case"), "case 10").unwrap();
+    for seq in [1, 2] {
+        let more = chunk("case", seq, world.clock.now_ms() + 5_000 * seq, 300);
+        site.append(&session("case"), &more).unwrap();
+    }
+    store.archive().unwrap();
+    drop((site, store));
+    let bytes = world.disk.file_bytes(&original).unwrap().len() as u64;
+    world.disk.corrupt(&original, bytes - 60, 1).unwrap();
+    let store = Store::open(options(&world.env)).unwrap();
+    let site = store.site(&site_id("shop.example")).unwrap();
+    let later = Retention::new().now_ms(world.clock.now_ms() + 10 * DAY);
+    assert_eq!(store.retention(&later).unwrap().doubtful_holds, 1);
+    assert_eq!(replayed(&site, "case"), copied);
+}
+
+#[test]
+fn a_read_that_goes_wrong_once_takes_no_late_chunk_from_a_session_that_is_held() {
+    for n in 1.. {
+        let (world, store, site, whole, _) = grown_since_it_was_held();
+        let later = Retention::new().now_ms(world.clock.now_ms() + 10 * DAY);
+        let at = world.disk.reads() + n;
+        world.disk.fail_read(When::Once(at), ReadFault::Rot);
+        if let Ok(expiry) = store.retention(&later) {
+            assert_eq!(expiry.doubtful_holds, 0, "at read {n}");
+        }
+        let is_over = world.disk.reads() < at;
+        world.disk.heal();
+        drop((site, store));
+        let store = Store::open(options(&world.env)).unwrap();
+        store.retention(&later).unwrap();
+        let site = store.site(&site_id("shop.example")).unwrap();
+        assert_eq!(names(&site), ["case"], "at read {n}");
+        assert_eq!(replayed(&site, "case"), whole, "at read {n}");
+        if is_over {
+            assert!(n > 5, "{n}");
+            break;
+        }
+    }
 }
 
 #[test]

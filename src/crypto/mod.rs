@@ -12,8 +12,8 @@
 //!   an error. In all that stays below 2^20, so the chance is below 2^-57; SP 800-38D (8.3) allows 2^-32.
 //! * The locators and envelopes of a journal are sealed under keys of that one file: a frame is at least 140 bytes and a
 //!   file little more than 1 GiB, so they are below 2^23, and the chance below 2^-51.
-//! * The index and directory keys of a day seal a few units for each of its segments, the manifest key one for each
-//!   publication, the repository key one for each snapshot, list and mark. A manifest replaced ten
+//! * The index and directory keys of a day seal a few units for each of its segments, the manifest key two for each
+//!   publication, its key check and its body, the repository key one for each snapshot, list and mark. A manifest replaced six
 //!   times a second for ten years stays below 2^32, and the chance below 2^-33.
 //! * A part of the keyring, and its body, have a key of their own for their one seal.
 //! * A sealer's key seals the small records of one purpose; its documentation asks for fewer than 2^32 of them.

@@ -10,13 +10,16 @@ use super::site::{Record, Site};
 use super::state::{LogHead, State};
 use super::status::Published;
 use super::tree::{SITE_DEPTH, Tree};
-use super::{EXPIRY_DAY_MAX, Keyring, Writer, draw, refuse};
+use super::{EXPIRY_DAY_MAX, Keyring, Stray, Writer, draw, refuse};
 use crate::crypto::{Key, Suite};
 use crate::env::Random;
-use crate::error::{Error, Result};
+use crate::error::{Damage, Error, Result};
 use crate::ids::{HoldId, SiteHandle, SiteId, check_retention};
 use crate::limits::{HOLD_REASON_BYTES_MAX, SITES_MAX};
 use crate::planted::{self, Bug};
+
+/// The longest pause between two attempts at putting the live generation over a stray one, counted in passes of maintenance: about a minute.
+const ASKED_MAX: u32 = 64;
 
 /// The generation that is being made. Nothing of it counts before it is published.
 pub(crate) struct Next<'a> {
@@ -151,7 +154,8 @@ impl Keyring {
     ///
     /// Changes are made one at a time; `edit` must not begin another. If it fails, nothing was changed.
     ///
-    /// After an error of the disk or the provider the change does not count in this process, and a later open may find it or not.
+    /// After an error of the disk or the provider the change does not count in this process. If a mirror has it all the same, the live
+    /// generation is published again, now or by [`Self::supersede`]; should the process end before that, the next open finds the change.
     ///
     /// # Errors
     /// [`Error::ReadOnly`]; [`Error::Locked`] if another process changed the keyring; what `edit`, the provider and
@@ -171,9 +175,58 @@ impl Keyring {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
+        let tried = writer.tried;
+        let made = self.make(writer, edit);
+        if made.is_err() && writer.tried > tried && writer.stray == Stray::There {
+            // What fails now is tried again by `supersede`.
+            let _ = self.make(writer, |_| Ok(()));
+        }
+        made
+    }
+
+    /// Publishes the live generation again, under a new number, if one whose change was answered with an error may stand in a mirror: the next
+    /// open would take that for the newest, and what was recorded meanwhile may need keys that it lacks. Whether it did.
+    pub(crate) fn supersede(&self) -> bool {
+        // Maintenance does not wait for a change that is under way: that one takes the place of what is there.
+        let Some(mut writer) = self.writer.try_lock() else { return false };
+        if self.read_only || writer.stray == Stray::Nowhere {
+            return false;
+        }
+        // After longer and longer pauses: a bucket may be out of reach, and takes long to say so.
+        writer.asked = writer.asked.saturating_add(1);
+        if !writer.asked.is_power_of_two() && writer.asked % ASKED_MAX != 0 {
+            return false;
+        }
+        let mut is_newer = false;
+        for mirror in &writer.mirrors {
+            match mirrors::read_copy(mirror) {
+                Ok(copy) => {
+                    is_newer |= copy.is_some_and(|c| c.sealed().generation > self.generation())
+                }
+                // Each attempt takes a version of the provider's key, of which there may not be many: none before it can succeed.
+                Err(Error::Io { .. }) => return false,
+                // It is written over.
+                Err(_) => is_newer = true,
+            }
+        }
+        if writer.stray == Stray::Perhaps && !is_newer {
+            (writer.stray, writer.asked) = (Stray::Nowhere, 0);
+            return false;
+        }
+        self.make(&mut writer, |_| Ok(())).is_ok()
+    }
+
+    /// One attempt at a change.
+    fn make<T>(
+        &self,
+        writer: &mut Writer,
+        edit: impl FnOnce(&mut Next<'_>) -> Result<T>,
+    ) -> Result<(T, Published)> {
         let before = self.generation();
         // A generation whose writing failed may stand in a mirror, so its number is not used again.
-        let state = self.live.read().next(writer.tried + 1);
+        let last = || Error::corrupt("keyring", 0, Damage::Malformed("generation: the last one"));
+        let number = writer.tried.checked_add(1).ok_or_else(last)?;
+        let state = self.live.read().next(number);
         let mut next = Next { state, before, random: &*self.env.random, takes_away: false };
         let made = edit(&mut next)?;
         // The lock of the store keeps other writers out; this finds those that went around it.
@@ -242,7 +295,7 @@ impl Keyring {
             // Left there, it would be in the way of the next attempt.
             mirror.remove();
             for id in self.live.read().parts() {
-                mirror.remove_part(id);
+                let _ = mirror.remove_part(id);
             }
         }
         published.map(|((), published)| published)

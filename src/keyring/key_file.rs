@@ -4,6 +4,7 @@
 //! the keys of the other in freed blocks. How final that is depends on what is below: a file system that copies on
 //! write, snapshots of it, and flash memory may keep what was overwritten.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::mirror::{make_dir, parent};
+use super::mirror::{make_dir, parent, settle_above};
 use super::provider::{LOCAL_WRAP_BYTES, unwrap_locally, wrap_locally};
 use super::slots::{FIRST_LINE, KEY_FILE_BYTES_MAX, Slots, destroyed_line, live_line, offset};
 use super::{DataKey, Destruction, KeyProvider, ProviderKind, draw, refuse};
@@ -41,6 +42,8 @@ pub struct KeyFile {
     /// Changes are made one at a time; the lock beside the file keeps other processes out. Whether the file, as this process found it,
     /// is known to be durable.
     changing: Mutex<bool>,
+    /// The stores of versions that were seen here: a slot may not tell its number any more when it is to be destroyed.
+    stores: Mutex<BTreeMap<u32, StoreId>>,
 }
 
 impl fmt::Debug for KeyFile {
@@ -59,6 +62,8 @@ impl KeyFile {
         let path = path.as_ref();
         make_dir(env, parent(path))?;
         let failed = |e| Error::io("make the key file", path, e);
+        // An attempt that was killed may have made it, and nobody has told the disk.
+        settle_above(env, parent(path)).map_err(failed)?;
         let here = Self::at(env, path);
         let file = match env.disk.open(path, Mode::Create) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -101,7 +106,8 @@ impl KeyFile {
     }
 
     fn at(env: &Env, path: &Path) -> Self {
-        Self { env: env.clone(), path: path.to_owned(), changing: Mutex::new(false) }
+        let (changing, stores) = (Mutex::new(false), Mutex::default());
+        Self { env: env.clone(), path: path.to_owned(), changing, stores }
     }
 
     fn name(&self) -> String {
@@ -173,6 +179,10 @@ impl KeyFile {
     fn write(&self, file: &dyn File, slots: &[usize], line: &[u8]) -> Result<Slots> {
         let written = slots.iter().try_for_each(|slot| file.write_at(line, offset(*slot)));
         written.and_then(|()| file.sync()).map_err(self.failed("write the key file"))?;
+        self.read_medium()
+    }
+
+    fn read_medium(&self) -> Result<Slots> {
         let medium = self.env.disk.open_direct(&self.path, Mode::Read);
         self.read(&*medium.map_err(self.failed("read the key file"))?)
     }
@@ -217,18 +227,27 @@ impl KeyProvider for KeyFile {
             let full = || refuse("key file", "at most 1,024 versions");
             let Some(version) = slots.next_version() else { return full() };
             let Some(slot) = slots.free() else { return full() };
+            // What was only read wrongly may be a version in use.
+            if slots.has_torn(&[slot]) && self.read_medium()?.free() != Some(slot) {
+                return Err(Error::corrupt(&self.name(), offset(slot), Damage::Rot));
+            }
             let line = live_line(version, store, &key);
             let there = self.write(file, &[slot], &line)?;
             // What cannot be read back would be missing when the keyring needs it.
             match there.key(&self.name(), version)?.expose() == key.expose() {
-                true => Ok(version),
+                true => {
+                    self.stores.lock().insert(version, *store);
+                    Ok(version)
+                }
                 false => Err(Error::corrupt(&self.name(), offset(slot), Damage::Rot)),
             }
         })
     }
 
     fn versions(&self, store: &StoreId) -> Result<Vec<u32>> {
-        Ok(self.slots()?.versions(store))
+        let versions = self.slots()?.versions(store);
+        self.stores.lock().extend(versions.iter().map(|version| (*version, *store)));
+        Ok(versions)
     }
 
     fn wrap(&self, version: u32, data_key: &DataKey, aad: &[u8]) -> Result<Vec<u8>> {
@@ -253,11 +272,32 @@ impl KeyProvider for KeyFile {
         self.change(|file, slots| {
             // Those that are destroyed already are written again: a sync that failed may have left a key on the
             // medium while the system shows zeros.
-            let there = self.write(file, &slots.to_overwrite(version), &destroyed_line())?;
+            let store = self.stores.lock().get(&version).copied();
+            let wanted = |slots: &Slots| {
+                let mut over = slots.to_overwrite(version);
+                over.extend(store.iter().flat_map(|store| slots.lost(version, store)));
+                over
+            };
+            let mut over = wanted(&slots);
+            if slots.has_torn(&over) {
+                // One that was only read wrongly may be the one in use.
+                let again = wanted(&self.read_medium()?);
+                over.retain(|slot| again.contains(slot));
+            }
+            let there = self.write(file, &over, &destroyed_line())?;
             match there.key(&self.name(), version) {
-                Err(Error::MissingKeyVersion(_)) => Ok(Destruction::Destroyed {
-                    receipt: format!("key file: version {version} overwritten in place and synced"),
-                }),
+                Err(Error::MissingKeyVersion(_)) => {
+                    self.stores.lock().remove(&version);
+                    let done = match slots.has(version) {
+                        true => "overwritten in place and synced",
+                        false => {
+                            "was not there; what is destroyed was overwritten again and synced"
+                        }
+                    };
+                    Ok(Destruction::Destroyed {
+                        receipt: format!("key file: version {version} {done}"),
+                    })
+                }
                 Err(e) => Err(e),
                 Ok(_) => Err(Error::corrupt(&self.name(), 0, Damage::Rot)),
             }

@@ -24,13 +24,13 @@ use std::io;
 
 use zeroize::Zeroizing;
 
-use super::KeyProvider;
 use super::coding::{Before, Loader, Parts};
 use super::file::{Outer, PREFIX_BYTES, Unread, binding};
 use super::mirror::Mirror;
 use super::part::{self, Part, Stand};
 use super::provider::ProviderKind;
 use super::state::State;
+use super::{DataKey, KeyProvider};
 use crate::error::{Damage, Error, Result};
 use crate::ids::{FileId, StoreId};
 
@@ -60,9 +60,9 @@ pub(super) struct Loaded {
     pub(super) stale: Vec<usize>,
     /// Parts that a mirror does not hold whole, and the mirror that does.
     pub(super) torn: Vec<Torn>,
-    /// How the other generations are sealed that were found.
+    /// How the other generations are sealed that were found. What claims to be newer is among them only if it was unwrapped.
     pub(super) older: Vec<Sealed>,
-    /// The highest generation that any copy claims to be.
+    /// The highest generation whose data key was unwrapped.
     pub(super) newest: u64,
 }
 
@@ -81,6 +81,9 @@ pub(super) struct Sealed {
     pub(super) generation: u64,
     pub(super) version: u32,
     pub(super) wrapped: Vec<u8>,
+    /// Whether these are more than the claims of a file that anyone may have written: this process sealed it, or its data key,
+    /// which is bound to them, was unwrapped.
+    pub(super) is_known: bool,
 }
 
 /// The keyring file of one mirror.
@@ -90,10 +93,11 @@ pub(super) struct Copy {
 }
 
 impl Copy {
+    /// How it claims to be sealed.
     pub(super) fn sealed(&self) -> Sealed {
         let (version, wrapped) = self.outer.wrapped(&self.bytes);
         let (store, generation) = (self.outer.store_id, self.outer.generation);
-        Sealed { store, generation, version, wrapped: wrapped.to_vec() }
+        Sealed { store, generation, version, wrapped: wrapped.to_vec(), is_known: false }
     }
 }
 
@@ -177,22 +181,32 @@ pub(super) fn load(mirrors: &[Mirror], look: Look<'_>) -> Result<Loaded> {
         return Err(Error::WrongKey("the mirrors are keyrings of different stores"));
     }
     copies.sort_by_key(|(_, copy)| Reverse(copy.outer.generation));
-    let Some(Chosen { state, at, torn }) = choose(mirrors, &copies, look, &mut damage)? else {
-        let missing = || {
-            let path = mirrors.first().map(|mirror| mirror.path().to_owned()).unwrap_or_default();
-            Error::io("open the keyring", path, io::ErrorKind::NotFound.into())
-        };
-        return Err(damage.unwrap_or_else(missing));
+    let Some(Chosen { state, at, torn, unwrapped }) = choose(mirrors, &copies, look, &mut damage)?
+    else {
+        return Err(damage.unwrap_or_else(|| missing(mirrors)));
     };
     let chosen = &copies[at].1;
     let current = |i: &usize| copies.iter().any(|(m, c)| m == i && c.bytes == chosen.bytes);
     let stale = (0..mirrors.len()).filter(|i| !current(i)).collect();
-    let sealed = chosen.sealed();
-    let mut older: Vec<Sealed> = copies.iter().map(|(_, copy)| copy.sealed()).collect();
+    let seen = |(_, copy): &(usize, Copy)| {
+        let is_known = unwrapped.iter().any(|n: &usize| copies[*n].1.bytes == copy.bytes);
+        Sealed { is_known, ..copy.sealed() }
+    };
+    let sealed = Sealed { is_known: true, ..chosen.sealed() };
+    let mut older: Vec<Sealed> = copies.iter().map(seen).collect();
+    // A copy that was not unwrapped is one that was passed over for its damage, or an older one that was not tried. The numbers of the
+    // former are those of whoever wrote it.
+    older.retain(|copy| copy.is_known || copy.generation < sealed.generation);
+    let newest = older.iter().map(|copy| copy.generation).max().unwrap_or(0);
     older.retain(|copy| *copy != sealed);
-    let newest = copies.iter().map(|(_, copy)| copy.outer.generation).max().unwrap_or(0);
     let bytes = copies.swap_remove(at).1.bytes;
     Ok(Loaded { state, bytes, sealed, stale, torn, older, newest })
+}
+
+/// There is no keyring at all.
+fn missing(mirrors: &[Mirror]) -> Error {
+    let path = mirrors.first().map(|mirror| mirror.path().to_owned()).unwrap_or_default();
+    Error::io("open the keyring", path, io::ErrorKind::NotFound.into())
 }
 
 /// Reads a mirror and checks what can be checked without a key; nothing if there is none.
@@ -206,6 +220,8 @@ struct Chosen {
     state: State,
     at: usize,
     torn: Vec<Torn>,
+    /// The copies whose data keys were unwrapped, also if nothing more came of it.
+    unwrapped: Vec<usize>,
 }
 
 /// The first copy that opens; `copies` are newest first.
@@ -216,6 +232,7 @@ fn choose(
     damage: &mut Option<Error>,
 ) -> Result<Option<Chosen>> {
     let mut chosen: Option<Chosen> = None;
+    let mut unwrapped = Vec::new();
     let mut refused: Option<(u64, Error)> = None;
     for (at, (mirror, copy)) in copies.iter().enumerate() {
         let generation = copy.outer.generation;
@@ -228,13 +245,18 @@ fn choose(
         let file = mirrors[*mirror].name();
         let mut parts =
             FromMirrors { mirrors, all: look.writable, seen: look.seen, torn: Vec::new() };
-        match unseal(&file, copy, look, &mut parts) {
+        let data_key = unwrap(&file, copy, look.provider);
+        unwrapped.extend(data_key.is_ok().then_some(at));
+        let opened = data_key.map_err(Unread::Body);
+        match opened.and_then(|key| unseal(&file, copy, &key, look, &mut parts)) {
             // Two histories of one keyring: each may hold keys that the other lacks, so neither is overwritten.
             Ok(_) if chosen.is_some() => {
                 let fork = "generation: another mirror holds a different keyring of the same";
                 return Err(Error::corrupt(&file, 0, Damage::Malformed(fork)));
             }
-            Ok(state) => chosen = Some(Chosen { state, at, torn: parts.torn }),
+            Ok(state) => {
+                chosen = Some(Chosen { state, at, torn: parts.torn, unwrapped: Vec::new() });
+            }
             Err(Unread::Body(e)) if mendable(&e) => *damage = damage.take().or(Some(e)),
             // The file is whole and what it names is not: an older generation must not take its place.
             Err(Unread::Body(e) | Unread::Part(e)) => refused = refused.or(Some((generation, e))),
@@ -243,17 +265,24 @@ fn choose(
     match (chosen, refused) {
         (Some(chosen), Some((generation, e))) if generation > chosen.state.generation => Err(e),
         (None, Some((_, e))) => Err(e),
-        (chosen, _) => Ok(chosen),
+        (chosen, _) => Ok(chosen.map(|chosen| Chosen { unwrapped, ..chosen })),
     }
 }
 
-fn unseal(file: &str, copy: &Copy, look: Look<'_>, parts: &mut dyn Parts) -> Result<State, Unread> {
-    let text = unwrap(file, copy, look.provider).map_err(Unread::Body)?;
+fn unseal(
+    file: &str,
+    copy: &Copy,
+    data_key: &DataKey,
+    look: Look<'_>,
+    parts: &mut dyn Parts,
+) -> Result<State, Unread> {
+    let text = copy.outer.open(file, &copy.bytes, data_key).map_err(Unread::Body)?;
     let mut loader = Loader::new(parts, look.before);
     copy.outer.read(file, &text, &mut loader, look.part_bytes)
 }
 
-fn unwrap(file: &str, copy: &Copy, provider: &dyn KeyProvider) -> Result<Zeroizing<Vec<u8>>> {
+/// The data key of a copy. Where there is one, the copy's header is what it was sealed with.
+fn unwrap(file: &str, copy: &Copy, provider: &dyn KeyProvider) -> Result<DataKey> {
     let outer = &copy.outer;
     let kind = outer.provider(file)?;
     if kind != provider.kind() {
@@ -267,14 +296,13 @@ fn unwrap(file: &str, copy: &Copy, provider: &dyn KeyProvider) -> Result<Zeroizi
     }
     let (version, wrapped) = outer.wrapped(&copy.bytes);
     let aad = binding(&outer.store_id, outer.generation, kind);
-    let data_key = provider.unwrap_key(version, wrapped, &aad).map_err(|mut e| {
+    provider.unwrap_key(version, wrapped, &aad).map_err(|mut e| {
         if let Error::Corrupt(c) = &mut e {
             // A provider does not know which file it looks at.
             c.file = file.to_owned();
         }
         e
-    })?;
-    outer.open(file, &copy.bytes, &data_key)
+    })
 }
 
 /// Whether the copy may be replaced by a good one. A file of another kind may be here by a slip of the hand.
@@ -286,24 +314,38 @@ fn mendable(e: &Error) -> bool {
 pub(super) fn check(mirror: &Mirror, copy: &Copy, look: Look<'_>) -> Result<()> {
     let mirrors = std::slice::from_ref(mirror);
     let mut parts = FromMirrors { mirrors, all: true, seen: None, torn: Vec::new() };
-    match unseal(&mirror.name(), copy, look, &mut parts) {
+    let file = mirror.name();
+    let data_key = unwrap(&file, copy, look.provider)?;
+    match unseal(&file, copy, &data_key, look, &mut parts) {
         Ok(_) => Ok(()),
         Err(Unread::Body(e) | Unread::Part(e)) => Err(e),
     }
 }
 
-/// The generation that a mirror claims to hold. It is not verified.
-pub(super) fn claimed(mirror: &Mirror) -> Option<u64> {
+/// The generation that a mirror claims to hold; nothing if it holds none. It is not verified.
+pub(super) fn claimed(mirror: &Mirror) -> Result<Option<u64>> {
     if let Some(named) = mirror.named_generation() {
         return named;
     }
-    let bytes = mirror.read(PREFIX_BYTES).ok()??;
-    Some(Outer::parse(&mirror.name(), &bytes).ok()?.generation)
+    let Some(bytes) = mirror.read(PREFIX_BYTES)? else { return Ok(None) };
+    Ok(Some(Outer::parse(&mirror.name(), &bytes)?.generation))
 }
 
 /// The newest generation that any mirror claims to hold. It is not verified; 0 if there is none.
 pub(super) fn newest_claimed(mirrors: &[Mirror]) -> u64 {
-    mirrors.iter().filter_map(claimed).max().unwrap_or(0)
+    mirrors.iter().filter_map(|mirror| claimed(mirror).ok().flatten()).max().unwrap_or(0)
+}
+
+/// The same for who must not go on without an answer: one mirror at least has to give it.
+pub(super) fn newest_told(mirrors: &[Mirror]) -> Result<u64> {
+    let (mut newest, mut failed): (Option<u64>, Option<Error>) = (None, None);
+    for mirror in mirrors {
+        match claimed(mirror) {
+            Ok(generation) => newest = newest.max(generation),
+            Err(e) => failed = failed.or(Some(e)),
+        }
+    }
+    newest.ok_or_else(|| failed.unwrap_or_else(|| missing(mirrors)))
 }
 
 /// Writes parts to a mirror that does not hold them, as another one does.

@@ -38,7 +38,7 @@ pub(crate) use change::Next;
 pub(crate) use derive::Kept;
 pub(crate) use hold::Hold;
 pub use key_file::KeyFile;
-pub(crate) use mirror::{MirrorAt, make_dir};
+pub(crate) use mirror::{MirrorAt, make_dir, settle_above};
 pub use passphrase::{
     ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Argon2Cost, Passphrase,
 };
@@ -97,6 +97,21 @@ struct Writer {
     leftovers: BTreeSet<FileId>,
     /// Bytes of the live generation without its parts.
     state_bytes: u64,
+    /// Where a generation may stand whose change was answered with an error.
+    stray: Stray,
+    /// How often it was asked since to put the live generation over it.
+    asked: u32,
+}
+
+/// Where a generation may stand that was tried and does not count here.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stray {
+    /// In no mirror.
+    Nowhere,
+    /// In one that did not say whether it took it.
+    Perhaps,
+    /// In one at least.
+    There,
 }
 
 /// How often a reader starts again because the writer went on to the next generation meanwhile.
@@ -162,6 +177,7 @@ impl Keyring {
                 return Err(Error::Exists(mirror.path().to_owned()));
             }
             mirror.make_dir()?;
+            mirror.settle_dir()?;
             mirror.sync()?;
         }
         Ok(())
@@ -241,9 +257,10 @@ impl Keyring {
             mirrors.iter().for_each(Mirror::remove_beside);
         }
         let mut writer = Writer::new(mirrors, loaded.sealed, loaded.bytes.len() as u64);
-        writer.tried = writer.tried.max(loaded.newest);
         writer.older = loaded.older;
+        // What a reader has not loaded, it looks at again.
         if !read_only {
+            writer.tried = writer.tried.max(loaded.newest);
             writer.leftovers = publish::leftovers(&writer.mirrors, &loaded.state);
             writer.ended = publish::destroy_older(&*provider, &mut writer);
         }
@@ -343,13 +360,14 @@ impl Keyring {
     /// Takes over a newer generation that the writer has made since; whether there was one.
     ///
     /// # Errors
-    /// As [`Self::open`]; what is in memory stays as it is then.
+    /// As [`Self::open`], also if no mirror tells which generation it holds: there may be a newer one then, which lacks keys. What is
+    /// in memory stays as it is.
     pub(crate) fn refresh(&self) -> Result<bool> {
         if !self.read_only {
             return Ok(false);
         }
         let mut writer = self.writer.lock();
-        if mirrors::newest_claimed(&writer.mirrors) <= writer.tried {
+        if mirrors::newest_told(&writer.mirrors)? <= writer.tried {
             return Ok(false);
         }
         let before = Before::of(&self.live.read());
@@ -407,6 +425,8 @@ impl Writer {
             ended: Vec::new(),
             leftovers: BTreeSet::new(),
             state_bytes,
+            stray: Stray::Nowhere,
+            asked: 0,
         }
     }
 }

@@ -18,12 +18,20 @@
 //!
 //! # Why a crash leaves a whole generation
 //!
-//! Nothing is replaced before all that is new is durable in every mirror. Until the last mirror is replaced and read back, the
+//! Nothing is replaced before all that is new is durable in every mirror; then buckets are replaced before files, for a bucket is
+//! what is likeliest to be out of reach, and as long as no mirror has the new generation, nothing has changed. Until the last mirror is replaced and read back, the
 //! version before is alive, and so is the new one; the mirrors hold one or the other, each whole, and the parts of both.
 //! After that every mirror holds the new one. Nothing is destroyed in between. An open makes durable what it finds before it
 //! destroys anything: a process that was killed may have left it to the system's memory.
+//!
+//! # What becomes of a change that failed half way
+//!
+//! It was answered with an error, this process goes on without it, and yet the next open would find it in the mirrors that have it. So the live
+//! generation is published again, under a higher number ([`Keyring::supersede`]): at once where a mirror is known to have the new
+//! one, else when it can be seen that one does. A process that dies before that leaves it to be found.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use super::coding::Sealer;
 use super::mirror::{Mirror, NewPart, Written};
@@ -31,7 +39,7 @@ use super::mirrors::{self, Sealed};
 use super::provider::Wrapped;
 use super::state::State;
 use super::status::VersionEnd;
-use super::{Keyring, Writer, draw, file};
+use super::{Keyring, Stray, Writer, draw, file};
 use crate::error::{Damage, Error, Result};
 use crate::ids::{FileId, StoreId};
 use crate::planted::{self, Bug};
@@ -56,7 +64,7 @@ pub(super) fn publish(keyring: &Keyring, writer: &mut Writer, state: &State) -> 
     let nonce = draw(random)?;
     let mut sealer = Sealer::new(random, store);
     let bytes = file::encode(state, provider.kind(), &wrapped, &data_key, &nonce, &mut sealer)?;
-    let sealed = Sealed { store, generation, version, wrapped: wrapped.bytes };
+    let sealed = Sealed { store, generation, version, wrapped: wrapped.bytes, is_known: true };
     if planted::is(Bug::KeyDestroyedEarly) {
         let _ = provider.destroy(writer.sealed.version);
     }
@@ -67,6 +75,7 @@ pub(super) fn publish(keyring: &Keyring, writer: &mut Writer, state: &State) -> 
             writer.older.push(before);
             writer.state_bytes = bytes.len() as u64;
             writer.leftovers.extend(&state.edit.dropped);
+            (writer.stray, writer.asked) = (Stray::Nowhere, 0);
             Ok(())
         }
         Err(e) => {
@@ -90,18 +99,36 @@ fn write(keyring: &Keyring, writer: &mut Writer, made: &[NewPart], bytes: &[u8])
         Err(e) => {
             // Nothing names them yet, and a full disk needs the room.
             mirrors.iter().for_each(Mirror::remove_beside);
-            let stays: Vec<_> = new().filter(|id| !is_removed(mirrors, *id)).collect();
+            let mut denied = vec![false; mirrors.len()];
+            let stays = new().filter(|id| !is_removed(mirrors, &mut denied, *id));
+            let stays: Vec<_> = stays.collect();
             writer.leftovers.extend(stays);
             return Err(e);
         }
     };
-    let replaced = written.iter().try_for_each(Written::replace);
-    let settled = replaced.and_then(|()| written.iter().try_for_each(Written::settle));
+    let (replaced, settled) = replace(&written);
     if settled.is_err() {
+        mirrors.iter().for_each(Mirror::remove_beside);
         // A mirror may name them: they stay until the next generation is in its place.
         writer.leftovers.extend(new());
+        let stray = if replaced > 0 { Stray::There } else { Stray::Perhaps };
+        if stray > writer.stray {
+            (writer.stray, writer.asked) = (stray, 0);
+        }
     }
     settled
+}
+
+/// Puts a generation in its place in all mirrors, buckets first; also in how many it certainly is.
+fn replace(written: &[Written<'_>]) -> (usize, Result<()>) {
+    let (buckets, files): (Vec<_>, Vec<_>) = written.iter().partition(|one| one.is_in_bucket());
+    let mut replaced = 0;
+    let outcome: Result<()> = buckets.into_iter().chain(files).try_for_each(|one| {
+        one.replace()?;
+        replaced += 1;
+        Ok(())
+    });
+    (replaced, outcome.and_then(|()| written.iter().try_for_each(Written::settle)))
 }
 
 /// Brings the parts of the live generation into mirrors that are not where this process left them: one may be another disk by
@@ -111,19 +138,34 @@ fn complete(keyring: &Keyring, writer: &Writer) -> Result<()> {
     if state.parts().next().is_none() {
         return Ok(());
     }
-    let current = Some(writer.sealed.generation);
-    let mut behind = writer.mirrors.iter().filter(|mirror| mirrors::claimed(mirror) != current);
+    let current = writer.sealed.generation;
+    let is_current =
+        |mirror: &Mirror| matches!(mirrors::claimed(mirror), Ok(Some(at)) if at == current);
+    let mut behind = writer.mirrors.iter().filter(|mirror| !is_current(mirror));
     behind.try_for_each(|mirror| mirrors::fill(mirror, &writer.mirrors, state.parts()))
 }
 
 /// Removes parts that no generation in use names. None of them opens any more; what cannot be removed is tried again.
 pub(super) fn remove_leftovers(writer: &mut Writer) {
-    writer.leftovers.retain(|id| !is_removed(&writer.mirrors, *id));
+    let mut denied = vec![false; writer.mirrors.len()];
+    writer.leftovers.retain(|id| !is_removed(&writer.mirrors, &mut denied, *id));
 }
 
-/// Removes a part from all mirrors; whether it is gone from them.
-fn is_removed(mirrors: &[Mirror], id: FileId) -> bool {
-    mirrors.iter().filter(|mirror| !mirror.remove_part(id)).count() == 0
+/// Removes a part from all mirrors; whether it is gone from them. A mirror that lets nothing be removed, as a bucket under object lock, is asked
+/// once: a refused request for each part of its past would be more with every change.
+fn is_removed(mirrors: &[Mirror], denied: &mut [bool], id: FileId) -> bool {
+    let mut is_gone = true;
+    for (mirror, denied) in mirrors.iter().zip(denied) {
+        let removed = if *denied {
+            false
+        } else {
+            let removed = mirror.remove_part(id);
+            *denied = removed.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied);
+            removed.is_ok()
+        };
+        is_gone &= removed;
+    }
+    is_gone
 }
 
 /// Parts in the mirrors that a generation does not name.
@@ -148,7 +190,9 @@ pub(super) fn destroy_older(provider: &dyn KeyProvider, writer: &mut Writer) -> 
         let destruction = Ok(Destruction::Impossible { why });
         return vec![VersionEnd { version: current, destruction, proven: false }];
     }
-    let mut versions: BTreeSet<u32> = writer.older.iter().map(|copy| copy.version).collect();
+    // The version that an unknown copy claims may be another store's, which shares the provider.
+    let known = writer.older.iter().filter(|copy| copy.is_known);
+    let mut versions: BTreeSet<u32> = known.map(|copy| copy.version).collect();
     versions.append(&mut writer.alive.clone());
     // When it does not answer, those that are known are still tried; it will be asked again.
     versions.extend(provider.versions(&writer.sealed.store).unwrap_or_default());
@@ -185,6 +229,6 @@ impl Sealed {
 
     /// Of a keyring that has not been written yet.
     pub(super) fn nothing(store: StoreId) -> Self {
-        Self { store, generation: 0, version: 0, wrapped: Vec::new() }
+        Self { store, generation: 0, version: 0, wrapped: Vec::new(), is_known: true }
     }
 }

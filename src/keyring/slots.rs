@@ -107,15 +107,20 @@ impl Slots {
 
     /// The number for a new version: above all that are there.
     pub(super) fn next_version(&self) -> Option<u32> {
+        let (highest, plausible) = self.highest();
+        let torn = self.0.iter().filter_map(Slot::number).filter(|n| *n <= plausible).max();
+        highest.max(torn.unwrap_or(0)).checked_add(1)
+    }
+
+    /// The highest version that is whole, and the highest number that a torn slot can have been given.
+    fn highest(&self) -> (u32, u32) {
         let live = |slot: &Slot| match slot {
             Slot::Live { version, .. } => Some(*version),
             _ => None,
         };
         let highest = self.0.iter().filter_map(live).max().unwrap_or(0);
         // A torn number counts, so that it is not given again; but not one that rot made far too high.
-        let plausible = highest.saturating_add(KEY_VERSIONS_MAX as u32);
-        let torn = self.0.iter().filter_map(Slot::number).filter(|n| *n <= plausible).max();
-        highest.max(torn.unwrap_or(0)).checked_add(1)
+        (highest, highest.saturating_add(KEY_VERSIONS_MAX as u32))
     }
 
     /// Where a new version goes; nothing if the file is full.
@@ -125,10 +130,42 @@ impl Slots {
         destroyed.or_else(|| (self.0.len() < KEY_VERSIONS_MAX).then_some(self.0.len()))
     }
 
+    /// Whether a slot, whole or torn, has this number.
+    pub(super) fn has(&self, version: u32) -> bool {
+        self.0.iter().any(|slot| slot.number() == Some(version))
+    }
+
+    /// Whether one of these slots is torn, or was read wrongly.
+    pub(super) fn has_torn(&self, among: &[usize]) -> bool {
+        among.iter().any(|i| matches!(self.0.get(*i), Some(Slot::Torn { .. })))
+    }
+
     /// The slots to overwrite when a version is destroyed: its own, and all that are destroyed already.
     pub(super) fn to_overwrite(&self, version: u32) -> Vec<usize> {
-        let gone = |slot: &Slot| slot.is_free() || slot.number() == Some(version);
-        (0..self.0.len()).filter(|i| self.0.get(*i).is_some_and(gone)).collect()
+        self.positions(|slot| slot.is_free() || slot.number() == Some(version))
+    }
+
+    /// The slots among which a version of a store may be that no slot has by its number: the store's torn ones whose numbers no version has.
+    /// Nobody can ask for those by their numbers. None, unless a higher version of the store is whole: else it may be the one in use.
+    pub(super) fn lost(&self, version: u32, of: &StoreId) -> Vec<usize> {
+        let newer = |slot: &Slot| match slot {
+            Slot::Live { version: held, store, .. } => *held > version && store == of,
+            _ => false,
+        };
+        if self.has(version) || !self.0.iter().any(newer) {
+            return Vec::new();
+        }
+        let (_, plausible) = self.highest();
+        self.positions(|slot| match slot {
+            Slot::Torn { version, store: Some(store) } => {
+                store == of && version.is_none_or(|n| n > plausible)
+            }
+            _ => false,
+        })
+    }
+
+    fn positions(&self, wanted: impl Fn(&Slot) -> bool) -> Vec<usize> {
+        (0..self.0.len()).filter(|i| self.0.get(*i).is_some_and(&wanted)).collect()
     }
 }
 

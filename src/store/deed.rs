@@ -71,7 +71,8 @@ impl Inner {
     /// away is gone.
     ///
     /// # Errors
-    /// As those of the keyring; then nothing has changed.
+    /// As those of the keyring; then nothing has changed in this process. A mirror may have the change all the same, and a process that ends
+    /// before it is put back, as maintenance does, leaves it to the next open.
     pub(super) fn commit<T>(
         &self,
         mut deed: impl FnMut(&mut Next) -> Result<(T, Deed)>,

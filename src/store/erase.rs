@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::error::{Error, Result};
+use crate::error::{Damage, Error, Result};
+use crate::format::frame::FRAMES_FROM;
 use crate::ids::{SessionId, SessionTag, SiteHandle, SiteId, VisitorId};
+use crate::journal::file::journal_name;
 use crate::limits::ERASED_SESSIONS_MAX;
 use crate::retention::record::{Certificate, Deed};
 
@@ -33,8 +35,9 @@ pub struct Erasure {
     pub already: usize,
     /// Sessions named that this site does not hold.
     pub unknown: Vec<SessionId>,
-    /// Damage that was met on the way: where an index cannot be read, sessions of a visitor may be missed. Repeat the
-    /// erasure once it is mended. Sessions that were named by their ids are erased all the same.
+    /// Damage that was met on the way: where an index cannot be read, or [salvage](crate::Recovery::Salvage) passed over frames of a
+    /// journal, sessions of a visitor may be missed. Repeat the erasure once it is mended. Sessions that were named by their ids
+    /// are erased all the same.
     pub damage: Vec<Error>,
 }
 
@@ -56,7 +59,8 @@ impl Site {
     ///
     /// # Errors
     /// [`Error::Held`] if one is held and `held` refuses; [`crate::InputError::Option`] for more than
-    /// [`ERASED_SESSIONS_MAX`] sessions; what the key provider and the disk answer: then nothing is erased.
+    /// [`ERASED_SESSIONS_MAX`] sessions; what the key provider and the disk answer: then nothing is erased, unless the process ends
+    /// while a mirror of the keyring that has the erasure cannot be put back: then it may be found when the store is opened again.
     pub fn erase_sessions(
         &self,
         ids: impl IntoIterator<Item = SessionId>,
@@ -65,10 +69,12 @@ impl Site {
         self.check_erasable()?;
         // Nothing is put on hold, expires or is written again meanwhile.
         let _expiring = self.inner.expiring.lock();
-        let mut found = Found::default();
+        let mut found = Found { damage: self.passed_over(), ..Found::default() };
+        // What salvage passed over may be of any of them, and in a backup it may be whole.
+        let may_be_any = !found.damage.is_empty();
         let mut seen = HashSet::new();
         for id in ids.into_iter().filter(|id| seen.insert(id.clone())) {
-            self.tags_of(id, &mut found)?;
+            self.tags_of(id, may_be_any, &mut found)?;
         }
         let site = self.site.handle();
         self.erase(found, held, |sessions| Deed::ErasedSessions { site, sessions })
@@ -81,7 +87,7 @@ impl Site {
     pub fn erase_visitor(&self, visitor: &VisitorId, held: Held) -> Result<Erasure> {
         self.check_erasable()?;
         let _expiring = self.inner.expiring.lock();
-        let mut found = Found::default();
+        let mut found = Found { damage: self.passed_over(), ..Found::default() };
         let tag = self.site.visitor_tag(Some(visitor));
         // Those whose first chunk is not durable yet are not listed.
         {
@@ -116,8 +122,16 @@ impl Site {
         if self.site.is_gone() { Err(Error::Erased) } else { Ok(()) }
     }
 
-    /// The tags under which a session of this id is held, also where it is not durable yet.
-    fn tags_of(&self, id: SessionId, found: &mut Found) -> Result<()> {
+    /// Damage of the journals of this site's shard, around which salvage read.
+    fn passed_over(&self) -> Vec<Error> {
+        let state = self.inner.shard(self.site.handle()).state.lock();
+        let told =
+            |id| Error::corrupt(&journal_name(id), FRAMES_FROM.into(), Damage::BeforeValidFrames);
+        state.salvaged.iter().map(|id| told(*id)).collect()
+    }
+
+    /// The tags under which a session of this id is held, also where it is not durable yet, or where there may be one that nothing shows.
+    fn tags_of(&self, id: SessionId, may_be_any: bool, found: &mut Found) -> Result<()> {
         let handle = self.site.handle();
         let (before, damage) = (found.tags.len(), found.damage.len());
         for attempt in 0..ATTEMPTS_MAX {
@@ -136,7 +150,7 @@ impl Site {
                 live.into_iter().chain(archived).chain(held.iter().map(|h| h.tag)).collect();
             // Where an index can't be read it may be there all the same. Its place in the tree follows from its id, so that is
             // taken out, at worst of a session that never was.
-            if there.contains(&tag) || found.damage.len() > damage {
+            if there.contains(&tag) || may_be_any || found.damage.len() > damage {
                 found.tags.insert(tag);
             }
             if !there.iter().any(|t| t.place() == tag.place() && *t != tag) {
@@ -194,7 +208,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::UnknownSite`], [`Error::Held`] if a session of it is held and `held` refuses; what the key provider and the disk
-    /// answer: then nothing is erased.
+    /// answer: then nothing is erased, with the exception told at [`Site::erase_sessions`].
     pub fn erase_site(&self, id: &SiteId, held: Held) -> Result<Certificate> {
         self.inner.check_writable()?;
         let site = self.site(id)?;

@@ -65,6 +65,9 @@ pub struct Expiry {
     pub bytes: u64,
     /// The certificate, if a day has passed since the last one.
     pub certificate: Option<Certificate>,
+    /// Held sessions whose day has passed, and which may lack chunks from then on that came after they were put on hold: a segment of their
+    /// day, or what was to be copied, could not be read.
+    pub doubtful_holds: usize,
     /// Why it went by an earlier time than the clock's.
     pub doubt: Option<ClockDoubt>,
 }
@@ -132,8 +135,8 @@ impl Inner {
     /// the disk is too full even for the keyring, the files go first: a segment that is missing on or after its day is no damage.
     pub(super) fn expire(self: &Arc<Self>, today: u32) -> Result<Expiry> {
         let _expiring = self.expiring.lock();
-        let today = self.renew_holds(today);
-        let mut expiry = self.would_expire(today);
+        let (today, doubtful_holds) = self.renew_holds(today);
+        let mut expiry = Expiry { doubtful_holds, ..self.would_expire(today) };
         if self.keyring.expired_through().is_none_or(|day| day < today) {
             let commit = || {
                 self.commit(|next| {

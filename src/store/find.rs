@@ -324,10 +324,21 @@ impl Site {
         {
             return Ok(*parts);
         }
-        if self.site.is_erased(&self.site.session_tag(id, 0)) {
-            return Err(Error::Erased);
+        match self.has_erased(id) {
+            true => Err(Error::Erased),
+            false => Err(Error::UnknownSession),
         }
-        Err(Error::UnknownSession)
+    }
+
+    /// The tags that sessions of this id have, whether there are any or not.
+    pub(crate) fn possible_tags(&self, id: &SessionId) -> Vec<SessionTag> {
+        let drawn = (0..ATTEMPTS_MAX).map(|attempt| self.site.session_tag(id, attempt));
+        drawn.chain(id.lost_tag()).collect()
+    }
+
+    /// Whether the keyring says that sessions of this id were erased.
+    pub(crate) fn has_erased(&self, id: &SessionId) -> bool {
+        self.site.is_erased(&self.site.session_tag(id, 0))
     }
 
     /// The very session that was listed.
@@ -342,7 +353,7 @@ impl Site {
 
     pub(super) fn find_tag(&self, tag: SessionTag, started: Started) -> Result<Looked> {
         for _ in 1..LOOKS_MAX {
-            match self.look_for(tag, started) {
+            match self.look_for(tag, started, None) {
                 Err(Error::Corrupt(c)) if c.kind == Damage::Missing => {
                     if self.inner.read_only {
                         self.inner.refresh()?;
@@ -355,7 +366,17 @@ impl Site {
                 outcome => return outcome,
             }
         }
-        self.look_for(tag, started)
+        self.look_for(tag, started, None)
+    }
+
+    /// As [`Self::find_tag`], for who would rather have some of a session than none: segments that cannot be read are passed over, and told.
+    pub(super) fn find_around(
+        &self,
+        tag: SessionTag,
+        started: Started,
+        damage: &mut Vec<Error>,
+    ) -> Result<Looked> {
+        self.look_for(tag, started, Some(damage))
     }
 
     /// Whether the catalog names a segment.
@@ -364,7 +385,13 @@ impl Site {
         self.segments_of(&segments, 0..=u32::MAX).any(|s| segment_name(s.entry.id) == file)
     }
 
-    fn look_for(&self, tag: SessionTag, started: Started) -> Result<Looked> {
+    /// `damage` takes that of segments that are passed over; without it, damage ends the search.
+    fn look_for(
+        &self,
+        tag: SessionTag,
+        started: Started,
+        mut damage: Option<&mut Vec<Error>>,
+    ) -> Result<Looked> {
         let handle = self.site.handle();
         let (live, mut taken, segments) = {
             // Both under one lock: the archiver moves frames from one to the other.
@@ -378,7 +405,12 @@ impl Site {
         };
         let mut parts = Vec::new();
         for segment in self.segments_of(&segments, started.days()) {
-            parts.extend(self.at_place_in(segment, tag.place())?);
+            match (self.at_place_in(segment, tag.place()), damage.as_deref_mut()) {
+                (Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })), Some(damage)) => {
+                    damage.push(e);
+                }
+                (found, _) => parts.extend(found?),
+            }
         }
         taken |= !parts.is_empty();
         parts.retain(|p| p.entry().tag == tag && started.is(p.entry().start_ms));

@@ -13,7 +13,9 @@ use crate::ids::{FileId, HoldId, SessionId, day_of};
 use crate::keyring::{Hold, Kept, draw};
 use crate::limits::HOLD_REASON_BYTES_MAX;
 use crate::retention::record::{Certificate, Deed};
+use crate::segment::reader::Found;
 use crate::segment::writer::{SegmentClass, SegmentWriter, SessionBlocks};
+use crate::seqset::SeqSet;
 
 use super::find::{Looked, Parts, Started};
 use super::state::{Inner, SegmentInfo};
@@ -50,6 +52,26 @@ impl Site {
     /// [`Error::UnknownSession`], [`Error::Erased`], [`Error::Expired`]; [`InputError::Option`] if it is held already, or the
     /// reason is empty or longer than [`HOLD_REASON_BYTES_MAX`]; what the key provider and the disk answer.
     pub fn hold(&self, id: &SessionId, reason: &str) -> Result<Certificate> {
+        self.hold_started(id, Started::Last, reason)
+    }
+
+    /// Holds the session of this id that started on the day (UTC) of `start_ms`, Unix milliseconds, as
+    /// [`session_at`](Self::session_at) finds it. Of the sessions of one id one alone is held at a time.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold).
+    pub fn hold_at(&self, id: &SessionId, start_ms: u64, reason: &str) -> Result<Certificate> {
+        match self.hold_started(id, Started::On(day_of(start_ms)), reason) {
+            // Which sessions a day had that has passed, nothing can tell.
+            Err(Error::UnknownSession) => match self.session_at(id, start_ms) {
+                Err(e) => Err(e),
+                Ok(_) => Err(Error::UnknownSession),
+            },
+            held => held,
+        }
+    }
+
+    fn hold_started(&self, id: &SessionId, started: Started, reason: &str) -> Result<Certificate> {
         self.inner.check_writable()?;
         let refuse = |why| Err(InputError::Option { name: "hold", why }.into());
         if reason.is_empty() || reason.len() > HOLD_REASON_BYTES_MAX {
@@ -57,10 +79,10 @@ impl Site {
         }
         // Retention would take the copy for a hold that has ended, as long as the keyring does not know it.
         let _expiring = self.inner.expiring.lock();
-        let parts = self.find(id, Started::Last)?;
+        let parts = self.find(id, started)?;
         let (site, session) = (self.site.handle(), parts.stamp.tag);
         if self.inner.keyring.hold_of(&site, &session).is_some() {
-            return refuse("the session is held already");
+            return refuse("a session of this id is held already");
         }
         let since_ms = self.inner.env.clock.now_ms();
         self.put_hold(id, &parts, reason, since_ms, None, Deed::Held { site, session })
@@ -90,6 +112,7 @@ impl Site {
     /// # Errors
     /// Damage, and errors of the system.
     pub fn holds(&self) -> Result<Vec<HoldInfo>> {
+        self.inner.keep_up()?;
         let mut holds = Vec::new();
         for hold in self.inner.keyring.holds_of(&self.site.handle()) {
             holds.push(HoldInfo {
@@ -106,21 +129,33 @@ impl Site {
 
     /// The id of a held session, out of the copy of its hold.
     fn held_id(&self, hold: &Hold) -> Result<SessionId> {
-        let found = self.inner.segment_of_hold(hold).map(|segment| {
-            let keys = self.hold_keys(hold)?;
-            let tag = hold.tag;
-            let found = self.inner.segments.at_place(&segment.entry, &keys, tag.place())?;
-            Ok::<_, Error>(found.into_iter().find(|f| f.entry().tag == tag))
-        });
         let lost = || SessionId::lost(hold.tag);
-        let Some(found) = found.transpose().map_err(|e| self.name(e))?.flatten() else {
-            return Ok(lost());
-        };
+        let Some(found) = self.copy_of(hold)? else { return Ok(lost()) };
         let keys = self.inner.keyring.session_keys(&self.site, &hold.tag, Kept::Held(&hold.key))?;
         let identity = found.entry().identity.as_ref();
         let identity =
             identity.and_then(|i| i.open(self.site.handle(), hold.tag, keys.cipher()).ok());
         Ok(identity.and_then(|i| SessionId::new(&i.session).ok()).unwrap_or_else(lost))
+    }
+
+    /// What the copy of a hold has of its session, if it is there: also while the session's day lasts.
+    fn copy_of(&self, hold: &Hold) -> Result<Option<Found>> {
+        let Some(segment) = self.inner.segment_of_hold(hold) else { return Ok(None) };
+        let keys = self.hold_keys(hold)?;
+        let found = self.inner.segments.at_place(&segment.entry, &keys, hold.tag.place());
+        let found = found.map_err(|e| self.name(e))?;
+        Ok(found.into_iter().find(|f| f.entry().tag == hold.tag))
+    }
+
+    /// Whether parts of a session have every chunk that the copy of its hold has.
+    fn have_all_of_copy(&self, parts: &Parts, hold: &Hold) -> Result<bool> {
+        let mut all = SeqSet::default();
+        parts.archived.iter().for_each(|part| all.extend(&part.entry().seqs));
+        for frame in parts.live.iter().flat_map(|live| &live.frames) {
+            all.insert(frame.seq);
+        }
+        let copy = self.copy_of(hold)?;
+        Ok(copy.is_none_or(|copy| all.includes(&copy.entry().seqs)))
     }
 
     /// Writes the copy, and lets the keyring know of the hold; `instead_of` is the hold that it renews.
@@ -234,7 +269,11 @@ impl Store {
     pub fn holds(&self) -> Result<Vec<(crate::SiteId, HoldInfo)>> {
         let mut all = Vec::new();
         for info in self.sites() {
-            let holds = self.site(&info.id)?.holds()?;
+            let holds = match self.site(&info.id) {
+                // It was erased meanwhile.
+                Err(e) if e.is_gone() => continue,
+                site => site?.holds()?,
+            };
             all.extend(holds.into_iter().map(|hold| (info.id.clone(), hold)));
         }
         Ok(all)
@@ -266,33 +305,53 @@ impl Inner {
 }
 
 impl Inner {
-    /// Copies held sessions once more that have grown since, before their day passes. Returns the last day that may pass: a
-    /// held session that cannot be copied keeps its day back, and none that is damaged.
-    pub(super) fn renew_holds(self: &Arc<Self>, today: u32) -> u32 {
-        let mut through = today;
+    /// Copies held sessions once more that have grown since, before their day passes. Returns the last day that may pass, and how many
+    /// held sessions may lack something from then on: one that cannot be copied keeps its day back, and none that is damaged.
+    pub(super) fn renew_holds(self: &Arc<Self>, today: u32) -> (u32, usize) {
+        let (mut through, mut doubtful) = (today, 0);
         for hold in self.keyring.holds() {
             if hold.expiry_day() > today || self.has_passed(hold.expiry_day()) {
                 continue;
             }
-            match self.renew(&hold) {
-                // What is damaged gets no better by waiting, and the copy that there is stays.
-                Ok(()) | Err(Error::Corrupt(_) | Error::Unsupported { .. }) => {}
+            let is_damage = |e: &Error| matches!(e, Error::Corrupt(_) | Error::Unsupported { .. });
+            let mut damage = Vec::new();
+            let renewed = match self.renew(&hold, None) {
+                // A read may go wrong on its way, and after this day there is nothing to read any more.
+                Err(e) if is_damage(&e) => match self.renew(&hold, None) {
+                    // It may be of a segment that has nothing of this session.
+                    Err(e) if is_damage(&e) => self.renew(&hold, Some(&mut damage)),
+                    again => again,
+                },
+                renewed => renewed,
+            };
+            match renewed {
+                Ok(()) => doubtful += usize::from(!damage.is_empty()),
                 Err(e) if e.is_gone() => {}
+                // What is damaged gets no better by waiting, and the copy that there is stays.
+                Err(e) if is_damage(&e) => doubtful += 1,
                 Err(_) => through = through.min(hold.expiry_day().saturating_sub(1)),
             }
         }
-        through
+        (through, doubtful)
     }
 
-    fn renew(self: &Arc<Self>, hold: &Hold) -> Result<()> {
+    /// Copies a held session once more if it has grown. With `damage`, of what can be read: segments that cannot are passed over, and told.
+    fn renew(self: &Arc<Self>, hold: &Hold, mut damage: Option<&mut Vec<Error>>) -> Result<()> {
         let Some(site) = self.keyring.site_by_handle(&hold.site) else { return Ok(()) };
         // What was appended and not waited for is held, too. If it can't be made durable it is gone, and the next sync tells.
         let _ = self.sync_shard(self.shard(hold.site));
         let site = Site { inner: Arc::clone(self), _open: None, site };
-        let Looked::Found(parts) = site.find_tag(hold.tag, Started::At(hold.start_ms))? else {
-            return Ok(());
+        let started = Started::At(hold.start_ms);
+        let looked = match damage.as_deref_mut() {
+            Some(damage) => site.find_around(hold.tag, started, damage)?,
+            None => site.find_tag(hold.tag, started)?,
         };
+        let Looked::Found(parts) = looked else { return Ok(()) };
         let info = site.describe(&parts)?;
+        // What was passed over may be in the old copy, which goes with its hold.
+        if damage.is_some() && !site.have_all_of_copy(&parts, hold)? {
+            return Ok(());
+        }
         if info.chunks > hold.chunks || self.segment_of_hold(hold).is_none() {
             let deed = Deed::Held { site: hold.site, session: hold.tag };
             let (reason, since) = (&*hold.reason, hold.created_ms);

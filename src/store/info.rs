@@ -101,7 +101,9 @@ impl Site {
     pub(super) fn describe(&self, parts: &Parts) -> Result<SessionInfo> {
         let stamp = &parts.stamp;
         let keys = self.keys(parts)?;
+        // Sessions of one id have one tag; the hold is of one of them.
         let hold = self.inner.keyring.hold_of(&self.site.handle(), &stamp.tag);
+        let hold = hold.filter(|hold| hold.start_ms == stamp.start_ms);
         let retention_days = match (stamp.retention_days, &hold) {
             // The copy of a held session belongs to no class; its hold remembers the one it had.
             (0, Some(hold)) => hold.retention_days,

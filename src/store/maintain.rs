@@ -48,6 +48,7 @@ pub(super) struct Pass {
 /// What can fail by itself, by the shard where it is one's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
+    Keyring,
     Log,
     Expiry,
     Sync(u16),
@@ -109,6 +110,10 @@ impl Inner {
             self.tend(&mut pass);
         }
         self.forget_places();
+        // Last, as a mirror that is out of reach may take long to say so.
+        if self.keyring.supersede() {
+            pass.take(Step::Keyring, || self.note_keyring());
+        }
         let done = pass.error.map_or(Ok(()), Err);
         let outcome = done.and(self.reclaim_erased()).and(self.keep_reserve());
         self.tell_appends(outcome.is_err());

@@ -34,7 +34,7 @@ use crate::format::frame::{FRAME_HEADER_BYTES, FRAMES_FROM};
 use crate::format::manifest::Manifest;
 use crate::ids::{SiteId, StoreId};
 use crate::journal::file::JOURNAL_DIR;
-use crate::keyring::{Keyring, make_dir};
+use crate::keyring::{Keyring, make_dir, settle_above};
 use crate::retention::log::DeletionLog;
 use crate::segment::reader::Segments;
 use crate::segment::writer::SEGMENT_DIR;
@@ -128,6 +128,8 @@ impl Store {
         for folder in [dir.clone(), dir.join(JOURNAL_DIR), dir.join(SEGMENT_DIR)] {
             make_dir(env, &folder)?;
         }
+        // An attempt that was killed may have made them, and nobody has told the disk.
+        settle_above(env, &dir.join(JOURNAL_DIR)).map_err(failed)?;
         let lock = lock(env, dir)?;
         // Another process may have made it since.
         if env.disk.exists(&dir.join(MANIFEST)).map_err(failed)? {
@@ -228,6 +230,7 @@ impl Store {
             unlogged: Mutex::new(None),
             reserve_kept: AtomicBool::new(false),
             looked_ns: AtomicU64::new(0),
+            looking: Mutex::new(()),
             committing: Mutex::new(()),
             expiring: Mutex::new(()),
             erased_at: Mutex::default(),
@@ -291,8 +294,9 @@ impl Store {
     /// One site.
     ///
     /// # Errors
-    /// [`Error::UnknownSite`]; [`Error::Erased`] if it was erased.
+    /// [`Error::UnknownSite`]; [`Error::Erased`] if it was erased. In a store that is only read, also why it cannot be told whether it was.
     pub fn site(&self, id: &SiteId) -> Result<Site> {
+        self.inner.keep_up()?;
         match self.inner.keyring.site(id) {
             Some(site) => Ok(self.site_of(site)),
             None if self.inner.keyring.erased(id) => Err(Error::Erased),
@@ -304,9 +308,11 @@ impl Store {
         Site { inner: Arc::clone(&self.inner.inner), _open: Some(Arc::clone(&self.inner)), site }
     }
 
-    /// All sites, by id.
+    /// All sites, by id. In a store that is only read, and cannot look whether one was erased, those that it knew last; what they hold is
+    /// not told then.
     #[must_use]
     pub fn sites(&self) -> Vec<SiteInfo> {
+        let _ = self.inner.keep_up();
         let mut sites: Vec<SiteInfo> =
             self.inner.keyring.sites().iter().map(|s| site_info(s)).collect();
         sites.sort_by(|a, b| a.id.cmp(&b.id));
@@ -483,7 +489,8 @@ fn must_exist(options: &Options) -> Result<()> {
     }
 }
 
-fn lock(env: &Env, dir: &Path) -> Result<Box<dyn Send + Sync>> {
+/// Locks a store for the one who writes it, or makes it.
+pub(crate) fn lock(env: &Env, dir: &Path) -> Result<Box<dyn Send + Sync>> {
     let path = dir.join(LOCK);
     let pid = std::process::id().to_string();
     match env.disk.lock(&path, &pid).map_err(|e| Error::io("locking the store", &path, e))? {

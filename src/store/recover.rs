@@ -28,6 +28,8 @@ pub(super) struct Loaded {
     full: Vec<Arc<Journal>>,
     /// Journals that salvage could not even open: they stay where they are.
     unreadable: Vec<FileId>,
+    /// Journals of which something was passed over.
+    salvaged: Vec<FileId>,
     salvaged_bytes: u64,
 }
 
@@ -53,14 +55,18 @@ impl Inner {
         let load_shard = |shard: &Shard| {
             let mut loaded = Loaded::default();
             for entry in journals.iter().filter(|j| j.shard == shard.index) {
-                let salvage = self.options.recovery == Recovery::Salvage;
+                let before = loaded.salvaged_bytes;
                 let (journal, scanned) = match self.load_sound(entry, manifest, &mut loaded) {
-                    Err(Error::Corrupt(_) | Error::Unsupported { .. }) if salvage => {
+                    Err(e) if self.reads_around(&e) => {
                         loaded.unreadable.push(entry.id);
+                        loaded.salvaged.push(entry.id);
                         continue;
                     }
                     outcome => outcome?,
                 };
+                if scanned.skipped_bytes > 0 || loaded.salvaged_bytes > before {
+                    loaded.salvaged.push(entry.id);
+                }
                 if scanned.frames == 0 {
                     continue;
                 }
@@ -83,6 +89,14 @@ impl Inner {
         parallel::each(at_once, &self.shards, load_shard).into_iter().collect()
     }
 
+    /// Whether a journal is left out for this. A writer would go on without frames that a later read may bring: it does not pass over a sector
+    /// that cannot be read.
+    fn reads_around(&self, error: &Error) -> bool {
+        let is_damaged = matches!(error, Error::Corrupt(_) | Error::Unsupported { .. })
+            || (self.read_only && error.damaged_file().is_some());
+        self.options.recovery == Recovery::Salvage && is_damaged
+    }
+
     /// Takes over what was loaded.
     pub(super) fn adopt(&self, loaded: Vec<Loaded>) {
         let mut salvaged_bytes = 0;
@@ -91,6 +105,7 @@ impl Inner {
             state.table = loaded.table;
             state.full = loaded.full;
             state.unreadable = loaded.unreadable;
+            state.salvaged = loaded.salvaged;
             state.epoch += 1;
             salvaged_bytes += loaded.salvaged_bytes;
         }

@@ -8,6 +8,9 @@ use super::state::{Inner, SegmentInfo};
 
 /// How long a reader goes on without looking whether its writer has taken keys away: a second.
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
+/// So long, others go on with what is known while one looks: thirty seconds. A mirror that is out of reach, as a bucket may be, takes long to say
+/// so, and must not stop everybody where another one answers.
+const LOOK_TIME_MAX_NS: u64 = 30_000_000_000;
 /// How often a reader tries again when the writer archived a journal between the manifest and the file.
 const REFRESH_ATTEMPTS: usize = 8;
 
@@ -20,18 +23,28 @@ impl Inner {
         self.manifest.publish(|m| m.keyring_generation = m.keyring_generation.max(generation))
     }
 
-    /// A reader learns within a second what its writer has erased, without being told to look.
+    /// A reader learns within a second what its writer has erased, without being told to look. As long as it cannot look, nothing is
+    /// served: what was read before may be erased.
     pub(super) fn keep_up(&self) -> Result<()> {
-        if !self.read_only {
+        if !self.read_only || self.has_looked_within(LOOK_EVERY_NS) {
             return Ok(());
         }
-        let now_ns = self.env.clock.monotonic_ns();
-        let last_ns = self.looked_ns.load(Relaxed);
-        if last_ns != 0 && now_ns.saturating_sub(last_ns) < LOOK_EVERY_NS {
+        let _looking = match self.looking.try_lock() {
+            Some(looking) => looking,
+            None if self.has_looked_within(LOOK_TIME_MAX_NS) => return Ok(()),
+            None => self.looking.lock(),
+        };
+        if self.has_looked_within(LOOK_EVERY_NS) {
             return Ok(());
         }
-        self.looked_ns.store(now_ns.max(1), Relaxed);
-        self.keyring.refresh().map(drop)
+        self.keyring.refresh()?;
+        self.looked_ns.store(self.env.clock.monotonic_ns().max(1), Relaxed);
+        Ok(())
+    }
+
+    fn has_looked_within(&self, ns: u64) -> bool {
+        let (now_ns, last_ns) = (self.env.clock.monotonic_ns(), self.looked_ns.load(Relaxed));
+        last_ns != 0 && now_ns.saturating_sub(last_ns) < ns
     }
 
     /// Reads the manifest and the journals of a store that another process writes.

@@ -44,8 +44,10 @@ pub(super) struct Inner {
     pub(super) unlogged: Mutex<Option<Certificate>>,
     /// Whether the reserve is known to be there.
     pub(super) reserve_kept: AtomicBool,
-    /// When a reader last looked for a newer keyring, on the monotonic clock in nanoseconds.
+    /// When a reader last saw whether there is a newer keyring, on the monotonic clock in nanoseconds; 0: never.
     pub(super) looked_ns: AtomicU64,
+    /// Held by the one who looks.
+    pub(super) looking: Mutex<()>,
     /// Held by whoever deletes: one statement follows on the other.
     pub(super) committing: Mutex<()>,
     pub(super) expiring: Mutex<()>,
@@ -98,6 +100,9 @@ pub(super) struct ShardState {
     pub(super) stuck: HashSet<FileId>,
     /// Journals that salvage could not even open; they stay.
     pub(super) unreadable: Vec<FileId>,
+    /// Journals of which salvage passed something over when the store was opened, the unreadable ones among them: of which sessions that
+    /// was, nobody knows.
+    pub(super) salvaged: Vec<FileId>,
 }
 
 impl HasLog for ShardState {
@@ -126,6 +131,7 @@ impl Shard {
             suspected: HashSet::new(),
             stuck: HashSet::new(),
             unreadable: Vec::new(),
+            salvaged: Vec::new(),
         };
         Self { index, state: Mutex::new(state), archiving: Mutex::new(()), room: Condvar::new() }
     }

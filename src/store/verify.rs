@@ -288,10 +288,11 @@ pub(super) fn is_missing(error: &Error) -> bool {
 }
 
 impl Verification {
-    /// Lists damage; any other error ends the verification. What is erased meanwhile is none.
+    /// Lists damage, a file that the medium does not give back among it; any other error ends the verification. What is erased
+    /// meanwhile is none.
     fn note(&mut self, outcome: Result<()>) -> Result<()> {
         match outcome {
-            Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
+            Err(e) if e.damaged_file().is_some() => {
                 self.damage.push(e);
                 Ok(())
             }

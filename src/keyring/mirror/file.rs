@@ -62,6 +62,11 @@ impl FileMirror {
         make_dir(&self.env, parent(&self.path))
     }
 
+    pub(super) fn settle_dir(&self) -> Result<()> {
+        let dir = parent(&self.path);
+        settle_above(&self.env, dir).map_err(|e| Error::io("sync the directories above", dir, e))
+    }
+
     /// Makes the keyring file that stands here durable. What it holds was synced before it was put in its place; that it is there may
     /// be known to nobody but the system, if the process that put it there was killed.
     pub(super) fn sync(&self) -> Result<()> {
@@ -107,10 +112,12 @@ impl FileMirror {
         }
     }
 
-    /// Removes a part that nothing names any more; whether it is gone. Its key is, so it does not matter if it stays.
-    pub(super) fn remove_part(&self, id: FileId) -> bool {
-        let removed = self.env.disk.remove(&self.part_path(id));
-        removed.map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |()| true)
+    /// Removes a part that nothing names any more. Its key is gone, so it does not matter if it stays. One that is not there is no error.
+    pub(super) fn remove_part(&self, id: FileId) -> io::Result<()> {
+        match self.env.disk.remove(&self.part_path(id)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     /// Removes the keyring file.
@@ -264,4 +271,19 @@ pub(crate) fn make_dir(env: &Env, dir: &Path) -> Result<()> {
     }
     env.disk.create_dir(dir).map_err(failed)?;
     missing.iter().rev().try_for_each(|made| env.disk.sync_dir(parent(made))).map_err(failed)
+}
+
+/// Makes durable that a directory is there, and those above it: a process that was killed may have made them and not have come to that. Those that are
+/// not ours to open, or whose file system does not take it, were not made by us.
+pub(crate) fn settle_above(env: &Env, dir: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    let others = [InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported];
+    let above = dir.ancestors().skip(1);
+    for above in above.map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir }) {
+        match env.disk.sync_dir(above) {
+            Err(e) if others.contains(&e.kind()) => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }

@@ -5,11 +5,12 @@
 mod file;
 mod object;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use file::make_dir;
 pub(in crate::keyring) use file::parent;
+pub(crate) use file::{make_dir, settle_above};
 
 use super::part;
 use super::pieces::PART_BYTES;
@@ -111,6 +112,14 @@ impl Mirror {
         }
     }
 
+    /// Makes durable that this directory is there, and those above it.
+    pub(super) fn settle_dir(&self) -> Result<()> {
+        match self {
+            Self::File(at) => at.settle_dir(),
+            Self::Object(_) => Ok(()),
+        }
+    }
+
     /// Makes the keyring file that stands here durable. What it holds was synced before it was put in its place; that it is there may
     /// be known to nobody but the system, if the process that put it there was killed.
     pub(super) fn sync(&self) -> Result<()> {
@@ -147,8 +156,8 @@ impl Mirror {
         either!(self, at => at.list_parts())
     }
 
-    /// Removes a part that nothing names any more; whether it is gone. Its key is, so it does not matter if it stays.
-    pub(super) fn remove_part(&self, id: FileId) -> bool {
+    /// Removes a part that nothing names any more. Its key is gone, so it does not matter if it stays. One that is not there is no error.
+    pub(super) fn remove_part(&self, id: FileId) -> io::Result<()> {
         either!(self, at => at.remove_part(id))
     }
 
@@ -166,15 +175,20 @@ impl Mirror {
     }
 
     /// The generation that it claims to hold, if that can be told without reading it.
-    pub(super) fn named_generation(&self) -> Option<Option<u64>> {
+    pub(super) fn named_generation(&self) -> Option<Result<Option<u64>>> {
         match self {
             Self::File(_) => None,
-            Self::Object(at) => Some(at.newest().ok().flatten().map(|(generation, _)| generation)),
+            Self::Object(at) => Some(at.newest().map(|newest| Some(newest?.0))),
         }
     }
 }
 
 impl Written<'_> {
+    /// Whether its mirror is in a bucket.
+    pub(super) fn is_in_bucket(&self) -> bool {
+        matches!(self, Self::Object(_))
+    }
+
     /// Makes it durable, where nothing names it, and reads it back.
     pub(super) fn sync(&mut self) -> Result<()> {
         if planted::is(Bug::MirrorUnsynced) {

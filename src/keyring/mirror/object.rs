@@ -148,8 +148,8 @@ impl ObjectMirror {
         Ok(listed.iter().filter_map(|entry| FileId::parse(&entry.name)).collect())
     }
 
-    pub(super) fn remove_part(&self, id: FileId) -> bool {
-        self.place.remove(&part_object(id)).is_ok()
+    pub(super) fn remove_part(&self, id: FileId) -> io::Result<()> {
+        self.place.remove(&part_object(id))
     }
 
     /// Removes all generations.
@@ -159,9 +159,13 @@ impl ObjectMirror {
 
     fn remove_all_but(&self, kept: Option<u64>) {
         let listed = self.place.list(GENERATIONS, usize::MAX).unwrap_or_default();
-        let numbers = listed.iter().filter_map(|entry| generation_of(&entry.name));
+        // The oldest first: if it may not be removed yet, none may, and a refused request for each would be more with every change.
+        let numbers = listed.iter().rev().filter_map(|entry| generation_of(&entry.name));
         for number in numbers.filter(|number| Some(*number) != kept) {
-            let _ = self.place.remove(&object_name(number));
+            let removed = self.place.remove(&object_name(number));
+            if removed.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
+                break;
+            }
         }
     }
 

@@ -107,6 +107,61 @@ fn stores_that_share_a_key_file_do_not_touch_each_others_versions() {
     assert_eq!(setup.provider().versions(&one.store_id()).unwrap().len(), 1);
 }
 
+/// What rot leaves of a number may be none, or one that no version has.
+#[test]
+fn a_key_goes_with_its_version_also_when_its_slot_has_lost_its_number() {
+    for (digit, reopened) in [(b'x', false), (b'1', false), (b'9', true), (b'x', true)] {
+        let setup = Setup::new();
+        let mut keyring = setup.create();
+        let mirrors = vec![setup.dir.path("other/keyring")];
+        create(&setup.env, &mirrors, setup.provider()).unwrap();
+        if reopened {
+            keyring = setup.open().unwrap();
+        }
+        let mut text = setup.key();
+        let key = text[FIRST.len() + 44..][..64].to_vec();
+        text[FIRST.len()] = digit;
+        setup.put_key(&text);
+        keyring.add_site(id("shop"), 30, 5).unwrap();
+        assert!(!setup.key().windows(64).any(|window| window == key), "{digit} {reopened}");
+        assert_eq!(names(&setup.open().unwrap()), ["shop"]);
+        open(&setup.env, &mirrors, setup.provider(), false).unwrap();
+    }
+}
+
+#[test]
+fn a_slot_that_lost_its_number_is_left_to_its_own_store() {
+    let file = File::new(&[&live_line(1, &ONE, &key(1)), &live_line(2, &TWO, &key(2))]);
+    let mut text = file.bytes();
+    text[FIRST.len() + SLOT_BYTES] = b'x';
+    file.put(&text);
+    let lost = file.slot(1);
+    let provider = file.open().unwrap();
+    let receipt = |version| match provider.destroy(version).unwrap() {
+        Destruction::Destroyed { receipt } => receipt,
+        other => panic!("{other:?}"),
+    };
+    assert!(receipt(1).contains("overwritten in place"));
+    assert!(receipt(1).contains("was not there"), "nothing is said to be done that was not");
+    assert!(receipt(2).contains("was not there"));
+    assert_eq!(file.slot(1), lost);
+}
+
+#[test]
+fn a_slot_that_lost_its_number_and_may_be_the_one_in_use_is_left_alone() {
+    let slots = |above: Option<&StoreId>| {
+        let above = above.map_or_else(destroyed_line, |store| live_line(3, store, &key(3)));
+        let mut text = [FIRST.as_bytes(), &live_line(2, &ONE, &key(2))[..], &above[..]].concat();
+        text[FIRST.len()] = b'x';
+        crate::keyring::slots::Slots::parse("key", &text).unwrap()
+    };
+    for (above, lost) in [(None, vec![]), (Some(&TWO), vec![]), (Some(&ONE), vec![0])] {
+        assert_eq!(slots(above).lost(1, &ONE), lost);
+        assert!(slots(above).lost(1, &TWO).is_empty());
+    }
+    assert!(slots(Some(&ONE)).lost(3, &ONE).is_empty(), "that one has its number");
+}
+
 /// Any write of a slot may be torn: what comes first of it may be missing, or what comes last.
 #[test]
 fn a_torn_slot_loses_nothing_and_can_be_destroyed() {
@@ -213,7 +268,8 @@ proptest::proptest! {
         let at = at.index(text.len());
         text[at] = byte;
         if let Ok(slots) = crate::keyring::slots::Slots::parse("key", &text) {
-            let _ = (slots.versions(&ONE), slots.next_version(), slots.free(), slots.to_overwrite(3));
+            let _ = (slots.versions(&ONE), slots.next_version(), slots.free());
+            let _ = (slots.to_overwrite(3), slots.lost(2, &ONE));
             let _ = slots.key("key", 3);
         }
     }

@@ -268,3 +268,47 @@ fn a_second_writer_is_found() {
     assert!(matches!(error(two.add_site(id("two"), 30, 6)), Error::Locked { pid: None }));
     assert_eq!(names(&setup.open().unwrap()), ["one", "shop"]);
 }
+
+/// A keyring file as anyone can make it who has no key: with numbers of their choice, and no wrapped data key.
+fn forged(whole: &[u8], generation: u64, version: u32) -> Vec<u8> {
+    use crate::format::header::FILE_HEADER_BYTES;
+    let mut file = whole[..FILE_HEADER_BYTES].to_vec();
+    file.extend_from_slice(&generation.to_le_bytes());
+    file.extend_from_slice(&[ProviderKind::KeyFile as u8, 0, 0, 0]);
+    file.extend_from_slice(&version.to_le_bytes());
+    file.extend_from_slice(&[0; 4]);
+    let crc = crc32fast::hash(&file[FILE_HEADER_BYTES..]);
+    file.extend_from_slice(&crc.to_le_bytes());
+    file
+}
+
+#[test]
+fn a_generation_that_is_only_claimed_takes_no_numbers_from_those_to_come() {
+    let (setup, _, new) = two_generations();
+    setup.put(1, &forged(&new, u64::MAX, 2));
+    let reader = setup.read().unwrap();
+    assert_eq!(reader.generation(), 2);
+    let keyring = setup.open().unwrap();
+    keyring.add_site(id("next"), 30, 6).unwrap();
+    assert_eq!(keyring.generation(), 3);
+    assert!(reader.refresh().unwrap(), "a reader is not held back, either");
+    assert_eq!(reader.generation(), 3);
+    assert_eq!(names(&setup.open().unwrap()), ["next", "shop"]);
+}
+
+#[test]
+fn a_version_that_is_only_claimed_is_not_destroyed() {
+    for generation in [0, 1, u64::MAX] {
+        let setup = Setup::new();
+        let keyring = setup.create();
+        let mirrors = vec![setup.dir.path("other/keyring")];
+        create(&setup.env, &mirrors, setup.provider()).unwrap();
+        keyring.add_site(id("shop"), 30, 5).unwrap();
+        // The other store has version 2, and this one 3 by now.
+        setup.put(1, &forged(&setup.bytes(0), generation, 2));
+        let keyring = setup.open().unwrap();
+        keyring.add_site(id("next"), 30, 6).unwrap();
+        assert!(keyring.status().unwrap().undestroyed.is_empty());
+        open(&setup.env, &mirrors, setup.provider(), false).unwrap();
+    }
+}

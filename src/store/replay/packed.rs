@@ -79,7 +79,24 @@ impl Site {
     /// # Errors
     /// As [`Site::replay`].
     pub fn replay_packed_listed(&self, info: &SessionInfo) -> Result<PackedReplay> {
-        Ok(PackedReplay { replay: self.replay_listed(info)?, passed: 0 })
+        self.replay_packed_listed_from(info, None)
+    }
+
+    /// Replays as it is stored the very session that was listed, from the last snapshot at or before `from_ms`, Unix
+    /// milliseconds; whole if there is none.
+    ///
+    /// # Errors
+    /// As [`Site::replay`].
+    pub fn replay_packed_listed_from(
+        &self,
+        info: &SessionInfo,
+        from_ms: Option<u64>,
+    ) -> Result<PackedReplay> {
+        let replay = match from_ms {
+            Some(ms) => self.replay_listed_from(info, ms)?,
+            None => self.replay_listed(info)?,
+        };
+        Ok(PackedReplay { replay, passed: 0 })
     }
 }
 

@@ -82,9 +82,16 @@ pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
     if let Some(certificate) = &expiry.certificate {
         certificate::warn(certificate);
     }
-    let Some(doubt) = expiry.doubt else { return Ok(Exit::Done) };
-    output::complain(&told(doubt, args.dry_run));
-    Ok(Exit::Partial)
+    let mut exit = Exit::Done;
+    if expiry.doubtful_holds > 0 {
+        output::complain(&in_doubt(expiry.doubtful_holds));
+        exit = Exit::Partial;
+    }
+    if let Some(doubt) = expiry.doubt {
+        output::complain(&told(doubt, args.dry_run));
+        exit = Exit::Partial;
+    }
+    Ok(exit)
 }
 
 fn body(args: &Args, expiry: &Expiry) -> Run<Body> {
@@ -112,6 +119,18 @@ fn print(args: &Args, expiry: &Expiry, out: &mut Out) -> Run<()> {
     ];
     pairs.extend(expiry.certificate.iter().flat_map(certificate::pairs));
     out.pairs(pairs)
+}
+
+fn in_doubt(holds: usize) -> Told {
+    let held = human::of(holds as u64, "held session", "held sessions");
+    Told {
+        exit: Exit::Partial,
+        what: format!("{held} may lack what was recorded after the hold began"),
+        help: "Their own day has passed, and a file that may have held more of them could not be \
+               read. What was held before is kept. A backup from before that day does not help: \
+               the key of the day is gone."
+            .to_owned(),
+    }
 }
 
 fn told(doubt: ClockDoubt, dry_run: bool) -> Told {

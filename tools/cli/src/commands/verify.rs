@@ -45,7 +45,7 @@ struct Body<'a> {
 
 #[derive(Serialize)]
 struct DamageBody<'a> {
-    file: Option<&'a str>,
+    file: Option<String>,
     offset: Option<u64>,
     site: Option<&'a str>,
     message: String,
@@ -58,7 +58,7 @@ impl<'a> From<&'a Error> for DamageBody<'a> {
             _ => None,
         };
         Self {
-            file: place.map(|c| c.file.as_str()),
+            file: error.damaged_file(),
             offset: place.map(|c| c.offset),
             site: place.and_then(|c| c.site.as_ref()).map(|s| s.as_str()),
             message: tell(error).what,
