@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -13,6 +14,9 @@ use common::{DAY, session_id, site_id};
 use reelvault::backup::{Backup, How, Place, ReadShare, Repository, SimPlace, What};
 use reelvault::env::Clock;
 use reelvault::{Damage, Depth, Error, Held, Query, Recovery, Store};
+
+/// A session: its site's id, and its own.
+type Key = (String, String);
 
 /// What can be read of a store, sessions that cannot be read left out.
 fn readable(store: &Store) -> Content {
@@ -103,10 +107,12 @@ fn chunks_behind_a_damaged_frame_of_a_live_journal_reach_every_later_backup() {
     let is_whole = |number: u64, seed: u64| {
         let now = readable(&salvaged(&world, "/store", seed));
         assert_eq!(readable(&repository.open_snapshot(number).unwrap()), now);
-        let dir = format!("/restored-{number}");
-        let restored = strict.restore(number, &dir, &What::All, ON).unwrap();
-        assert_eq!(kinds(&restored.damage), [Some(Damage::BeforeValidFrames)]);
-        assert_eq!(readable(&salvaged(&world, &dir, seed + 1)), now);
+        for (n, repository) in [&strict, &repository].into_iter().enumerate() {
+            let dir = format!("/restored-{number}-{n}");
+            let restored = repository.restore(number, &dir, &What::All, ON).unwrap();
+            assert_eq!(kinds(&restored.damage), [Some(Damage::BeforeValidFrames)]);
+            assert_eq!(readable(&salvaged(&world, &dir, seed + 1)), now);
+        }
         now.values().map(Vec::len).sum::<usize>()
     };
     let before = is_whole(1, 100);
@@ -304,27 +310,78 @@ fn a_rotten_session_costs_a_segment_that_is_rewritten_nothing_but_itself() {
     assert_eq!(hit, segments_of(&world).len(), "one session of each");
 }
 
+/// Whether these events are all, or some chunks, of those of a session.
+fn is_part(events: &[u8], of: &[u8]) -> bool {
+    let all: HashSet<&[u8]> = of.split(|b| *b == b'\n').collect();
+    events.split(|b| *b == b'\n').all(|event| all.contains(event))
+}
+
+/// Restores each session by itself from a repository in which one object is damaged: one of which that object has nothing is whole.
+fn restore_each(world: &World, repository: &Repository, dir: &str, all: &Content, hit: &[Key]) {
+    for (n, (key, events)) in all.iter().enumerate() {
+        let (dir, what) =
+            (format!("{dir}-{n}"), What::Session(site_id(&key.0), session_id(&key.1)));
+        let restored = repository.restore(2, &dir, &what, ON).unwrap();
+        assert!(!restored.damage.is_empty(), "{key:?}");
+        let found = content(&open_restored(world, &world.disk, &dir, 6_000 + n as u64).unwrap());
+        assert!(found.keys().all(|other| other == key));
+        let found = found.get(key);
+        assert!(found.is_none_or(|found| is_part(found, events)));
+        assert!(hit.contains(key) || found == Some(events), "{key:?} is whole");
+    }
+}
+
 #[test]
 fn a_lost_or_spoilt_object_costs_a_restore_nothing_but_itself() {
     let (world, store) = recorded(61);
-    let all = content(&store);
     let (sim, place) = bucket(&world);
     let repository = repository(&world, &world.disk, &place, 62).unwrap();
+    let shop = store.site(&site_id("shop.example")).unwrap();
+    shop.erase_sessions([session_id("shop.example-k")], Held::Refuse).unwrap();
     back_up_whole(&repository);
-    let objects = sim.objects();
-    let (name, good) = objects.iter().find(|(name, _)| name.contains("/segment/")).unwrap();
-    for way in 0..WAYS {
-        let kind = spoil_object(&sim, name, good, way);
-        let dir = format!("/restored-{way}");
-        let restored = repository.restore(1, &dir, &What::All, ON).unwrap();
-        assert_eq!(kinds(&restored.damage), [Some(kind)]);
-        let copy = open_restored(&world, &world.disk, &dir, 63 + way as u64).unwrap();
-        let is_there = kind == Damage::Rot;
-        assert_eq!(copy.verify(Depth::Content, |_, _| {}).unwrap().is_sound(), !is_there);
-        let saved = readable(&copy);
-        assert!(is_there || saved.len() >= 4, "{}", saved.len());
-        assert!(saved.iter().all(|(key, events)| all[key] == *events));
+    record(&world, &store, &["b"], 2, 2);
+    back_up_whole(&repository);
+    let around = options_on(&world, &world.disk, 63).recovery(Recovery::Salvage);
+    let around = Repository::open(place, around).unwrap();
+    let all = content(&store);
+    let (mut hit_in_all, mut parts) = (0, 0);
+    for (n, (name, good)) in data(&sim).iter().enumerate() {
+        let mut hit = Vec::new();
+        for way in 0..WAYS {
+            let kind = spoil_object(&sim, name, good, way);
+            let dir = format!("/restored-{n}-{way}");
+            let restored = repository.restore(2, &dir, &What::All, ON).unwrap();
+            assert_eq!(kinds(&restored.damage).last(), Some(&Some(kind)), "{name}");
+            let saved = readable(&salvaged(&world, &dir, 100 + way as u64));
+            if way == 0 {
+                hit = all.keys().filter(|key| saved.get(*key) != all.get(*key)).cloned().collect();
+                hit_in_all += hit.len();
+            }
+            if name.contains("/segment/") {
+                assert_eq!(restored.damage.len(), 1, "{:?}", restored.damage);
+            } else {
+                assert!(hit.iter().all(|(_, session)| session.ends_with("-b")), "{hit:?}");
+                let in_place = content(&around.open_snapshot(2).unwrap());
+                let is_there = |(key, events): (&Key, &Vec<u8>)| is_part(events, &in_place[key]);
+                assert!(saved.iter().all(is_there), "no less than what is restored");
+            }
+            for (key, events) in &all {
+                let found = saved.get(key);
+                parts += usize::from(found.is_some_and(|found| found.len() < events.len()));
+                assert!(found.is_none_or(|found| is_part(found, events)));
+                // Segments that rotted are there as they are, and keep others of their sites from being listed.
+                let is_listed = kind != Damage::Rot || name.contains("/piece/");
+                let is_whole = found == Some(events) || hit.contains(key) || !is_listed;
+                assert!(is_whole, "{key:?}");
+            }
+            restore_each(&world, &repository, &dir, &all, &hit);
+            let gone = What::Session(site_id("shop.example"), session_id("shop.example-k"));
+            let gone = repository.restore(2, format!("{dir}-gone"), &gone, ON);
+            assert!(matches!(gone, Err(Error::Erased)), "{gone:?}");
+            sim.spoil(name, good);
+        }
     }
+    assert!(hit_in_all >= all.len() && parts > 0, "{hit_in_all} hit, {parts} in part");
 }
 
 const REPAIR: How = How { dry_run: false, bytes_per_second: None, repair: true };
@@ -405,19 +462,78 @@ fn a_repair_puts_nothing_that_is_spoilt_in_the_store_too() {
 
 #[test]
 fn an_object_that_the_medium_does_not_give_back_is_told_and_repaired() {
-    let (world, store) = recorded(91);
-    let place = dir_place(&world, &world.disk, 92);
-    let repository = repository(&world, &world.disk, &place, 93).unwrap();
+    // In the head of a journal, which is asked for first, and behind it.
+    for (n, (folder, at)) in
+        [("/segment/", 600), ("/piece/", 600), ("/piece/", 4_700)].into_iter().enumerate()
+    {
+        let seed = 100 * (n as u64 + 1);
+        let (world, store) = recorded(seed);
+        let place = dir_place(&world, &world.disk, seed + 2);
+        let repository = repository(&world, &world.disk, &place, seed + 3).unwrap();
+        back_up_whole(&repository);
+        let is_one =
+            |path: &PathBuf| path.starts_with("/backup") && path.to_str().unwrap().contains(folder);
+        let path = world.disk.paths().into_iter().find(is_one).unwrap();
+        world.disk.lose_sector(&path, at).unwrap();
+        let found = repository.check(ReadShare::All, ON).unwrap();
+        assert_eq!((kinds(&found.damage), found.read_bytes), (vec![None], found.bytes));
+        let restored = repository.restore(1, "/restored", &What::All, ON).unwrap();
+        assert_eq!(kinds(&restored.damage).last(), Some(&None));
+        let (all, saved) = (content(&store), readable(&salvaged(&world, "/restored", seed + 4)));
+        assert!(saved.len() >= 4 && saved.iter().all(|(key, events)| all[key] == *events));
+
+        let mut backup = Backup::new(&repository, Path::new("/store")).unwrap();
+        let done = backup.run(&REPAIR, ON).unwrap();
+        assert_eq!(done.repaired_objects, 1);
+        assert_eq!(content(&repository.open_snapshot(done.snapshot.unwrap()).unwrap()), all);
+        if folder == "/segment/" {
+            assert!(repository.check(ReadShare::All, ON).unwrap().damage.is_empty());
+            assert_eq!(content(&repository.open_snapshot(1).unwrap()), all);
+        }
+    }
+}
+
+#[test]
+fn a_repair_tells_of_a_segment_that_the_store_no_longer_has() {
+    let (world, store) = recorded(101);
+    let (sim, place) = bucket(&world);
+    let repository = repository(&world, &world.disk, &place, 102).unwrap();
     back_up_whole(&repository);
-    let is_segment = |path: &PathBuf| {
-        path.starts_with("/backup") && path.to_str().unwrap().contains("/segment/")
-    };
-    let path = world.disk.paths().into_iter().find(is_segment).unwrap();
-    world.disk.lose_sector(&path, 600).unwrap();
-    let found = repository.check(ReadShare::All, ON).unwrap();
-    assert_eq!((kinds(&found.damage), found.read_bytes), (vec![None], found.bytes));
+    let before = segments_of(&world);
+    for site in common::sim::SITES {
+        let erased = [session_id(&format!("{site}-a"))];
+        store.site(&site_id(site)).unwrap().erase_sessions(erased, Held::Refuse).unwrap();
+    }
+    store.reclaim(0.0).unwrap();
+    let after = segments_of(&world);
+    let gone = before.iter().find(|path| !after.contains(path)).unwrap();
+    let id = gone.file_stem().unwrap().to_str().unwrap();
+    let (name, _) = data(&sim).into_iter().find(|(name, _)| name.ends_with(id)).unwrap();
+    sim.lose(&name);
     let mut backup = Backup::new(&repository, Path::new("/store")).unwrap();
-    assert_eq!(backup.run(&REPAIR, ON).unwrap().repaired_objects, 1);
-    assert!(repository.check(ReadShare::All, ON).unwrap().damage.is_empty());
-    assert_eq!(content(&repository.open_snapshot(1).unwrap()), content(&store));
+    let done = backup.run(&REPAIR, ON).unwrap();
+    assert_eq!((done.repaired_objects, kinds(&done.damage)), (0, vec![Some(Damage::Missing)]));
+    let left = repository.check(ReadShare::All, ON).unwrap().damage;
+    assert_eq!(kinds(&left), [Some(Damage::Missing)], "the first snapshot goes on to lack it");
+    let again = backup.run(&REPAIR, ON).unwrap();
+    assert!(again.damage.is_empty(), "the newest does not name it: {:?}", again.damage);
+}
+
+#[test]
+fn a_journal_that_the_medium_does_not_give_back_is_read_around_by_a_reader_and_by_no_writer() {
+    let (world, store) = recorded(111);
+    let all = content(&store);
+    store.close().unwrap();
+    let used =
+        |path: &&PathBuf| world.disk.file_bytes(path).unwrap()[4_096..].iter().any(|b| *b != 0);
+    let journals = files(&world, "/store/journal", "rvj");
+    world.disk.lose_sector(journals.iter().find(used).unwrap(), 4_700).unwrap();
+    let strict = open_restored(&world, &world.disk, "/store", 112);
+    assert!(matches!(strict, Err(Error::Io { .. })));
+    let saved = readable(&salvaged(&world, "/store", 113));
+    assert!(saved.len() >= 4 && saved.len() < all.len(), "{}", saved.len());
+    assert!(saved.iter().all(|(key, events)| all[key] == *events));
+    let options = options_on(&world, &world.disk, 114).recovery(Recovery::Salvage);
+    let written = Store::open(options);
+    assert!(matches!(written, Err(Error::Io { .. })));
 }

@@ -3,16 +3,17 @@
 
 mod common;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use common::DAY;
 use common::backups::*;
 use common::sim::World;
-use reelvault::Error;
-use reelvault::backup::{Place, ReadShare, Repository, SimPlace, Trouble, What};
+use reelvault::backup::{Place, ReadShare, Repository, Restored, SimPlace, Trouble, What};
 use reelvault::env::Clock;
 use reelvault::env::sim::{Fault, SimDisk, Survival, When};
+use reelvault::{Error, Options, Result, Store};
 
 /// A store with one backup in its past, and recordings since.
 fn grown(seed: u64) -> (World, Content, Content) {
@@ -216,6 +217,125 @@ fn what_a_killed_or_interrupted_restore_has_left_is_durable_once_the_next_one_is
             }
         }
     }
+}
+
+/// Opens what was restored, to record into it.
+fn go_on(world: &World, disk: &SimDisk, seed: u64) -> Result<Store> {
+    let mirrors = ["/keys/a/keyring", "/keys/b/keyring"].map(PathBuf::from);
+    let env = disk.env(&world.clock, seed);
+    let provider = common::sim::key_on(&env)?;
+    let options = Options::new("/new", mirrors, provider).env(env).shards(2);
+    Store::open(options.journal_bytes(64 << 10).fill_bytes(16 << 10).background(false))
+}
+
+/// Restores a snapshot from a bucket.
+fn restore_from(
+    (world, place): (&World, &Arc<dyn Place>),
+    (disk, seed): (&SimDisk, u64),
+    number: u64,
+    watch: reelvault::backup::Watch<'_>,
+) -> Result<Restored> {
+    let repository = Repository::open(Arc::clone(place), options_on(world, disk, seed))?;
+    repository.restore(number, "/new", &What::All, watch)
+}
+
+#[test]
+fn a_restore_that_was_over_but_for_its_mark_leaves_what_was_recorded_since_alone() {
+    let (world, all) = small(81);
+    let place: Arc<dyn Place> = Arc::new(SimPlace::new(world.clock.now_ms(), 1));
+    back_up_whole(&repository(&world, &world.disk, &place, 83).unwrap());
+    let of = (&world, &place);
+    let has = |disk: &SimDisk, name: &str| disk.paths().iter().any(|path| path == Path::new(name));
+    let mut over = 0;
+    for points in 0.. {
+        let disk = world.disk.crash_image(Survival::Everything);
+        disk.crash_at(disk.operations() + points);
+        let outcome = restore_from(of, (&disk, 1_000 + points), 1, ON);
+        for (n, left) in [disk.kill_image(), disk.crash_image(Survival::Nothing)].iter().enumerate()
+        {
+            if !has(left, "/new/manifest") || !has(left, "/new/restoring") {
+                continue;
+            }
+            over += 1;
+            let seed = 10_000 + 100 * points + 10 * n as u64;
+            let store = go_on(&world, left, seed).unwrap();
+            assert_eq!(content(&store), all);
+            record(&world, &store, &["x"], 0, 2);
+            store.archive().unwrap();
+            record(&world, &store, &["y"], 0, 1);
+            let now = content(&store);
+            let again = restore_from(of, (left, seed + 1), 1, ON);
+            assert!(matches!(again, Err(Error::Locked { .. })), "{again:?}");
+            store.close().unwrap();
+            for _ in 0..2 {
+                let again = restore_from(of, (left, seed + 2), 1, ON);
+                assert!(matches!(again, Err(Error::NotEmpty(_))), "{again:?}");
+                assert!(!has(left, "/new/restoring"));
+                let store = open_restored(&world, left, "/new", seed + 3).unwrap();
+                assert_eq!(content(&store), now);
+            }
+        }
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    assert!(over >= 2, "{over} were over");
+}
+
+#[test]
+fn of_two_restores_into_one_directory_the_second_is_refused() {
+    let (world, all) = small(91);
+    let place: Arc<dyn Place> = Arc::new(SimPlace::new(world.clock.now_ms(), 1));
+    back_up_whole(&repository(&world, &world.disk, &place, 93).unwrap());
+    let of = (&world, &place);
+    let second = AtomicBool::new(false);
+    let watch = |_| {
+        if !second.swap(true, Relaxed) {
+            let refused = restore_from(of, (&world.disk, 94), 1, ON);
+            assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
+        }
+        true
+    };
+    let restored = restore_from(of, (&world.disk, 95), 1, &watch).unwrap();
+    assert!(restored.damage.is_empty() && second.into_inner());
+    assert_eq!(content(&open_restored(&world, &world.disk, "/new", 96).unwrap()), all);
+}
+
+#[test]
+fn an_older_snapshot_is_restored_where_the_restore_of_a_newer_one_was_interrupted() {
+    let world = World::new(101);
+    let place: Arc<dyn Place> = Arc::new(SimPlace::new(world.clock.now_ms(), 1));
+    let repository = repository(&world, &world.disk, &place, 102).unwrap();
+    let store = world.open(&world.disk, 103).unwrap();
+    record(&world, &store, &["a"], 0, 2);
+    back_up_whole(&repository);
+    let before = content(&store);
+    // Its segments are others, and so are its journals.
+    store.archive().unwrap();
+    record(&world, &store, &["b", "c"], 0, 3);
+    back_up_whole(&repository);
+    store.close().unwrap();
+    let mut journals = 0;
+    for calls in 0.. {
+        let disk = world.disk.crash_image(Survival::Everything);
+        let (of, seen) = ((&world, &place), AtomicU64::new(0));
+        let watch = |_| seen.fetch_add(1, Relaxed) < calls;
+        match restore_from(of, (&disk, 1_000 + calls), 2, &watch) {
+            Err(Error::Interrupted) => {}
+            outcome => {
+                assert!(outcome.unwrap().damage.is_empty());
+                break;
+            }
+        }
+        let left = disk.paths().iter().filter(|path| path.starts_with("/new/journal")).count();
+        journals += left;
+        assert!(restore_from(of, (&disk, 2_000 + calls), 1, ON).unwrap().damage.is_empty());
+        let reader = open_restored(&world, &disk, "/new", 3_000 + calls).unwrap();
+        assert_eq!(content(&reader), before);
+        drop(reader);
+        assert_eq!(content(&go_on(&world, &disk, 4_000 + calls).unwrap()), before);
+    }
+    assert!(journals > 0, "it was interrupted among the journals, too");
 }
 
 #[test]

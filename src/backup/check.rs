@@ -41,7 +41,7 @@ pub struct Checked {
     pub read_bytes: u64,
     /// Objects that no snapshot names: left by interrupted backups, or by snapshots that were forgotten. Prune removes them.
     pub unnamed_objects: u64,
-    /// Damage: snapshots that cannot be opened, objects that are missing or are not what was put there.
+    /// Damage: snapshots that cannot be opened, objects that are missing or are not what was put there, marks that cannot be read.
     pub damage: Vec<Error>,
 }
 
@@ -108,13 +108,14 @@ impl Repository {
         let (mut checked, mut named, mut last) = (Checked::default(), Named::new(), None);
         // What is listed before the snapshots are read may lack objects of the youngest; so it is listed after.
         for number in self.numbers(usize::MAX)? {
-            let named_by = self.read_snapshot(number);
-            match named_by.and_then(|(_, body)| self.name_all(&body, &mut last, &mut named)) {
-                Ok(()) => checked.snapshots += 1,
-                Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => checked.damage.push(e),
+            match self.if_kept(number, |body| self.name_all(&body, &mut last, &mut named)) {
+                Ok(kept) => checked.snapshots += u64::from(kept.is_some()),
+                Err(e) if is_damage(&e) => checked.damage.push(e),
                 Err(e) => return Err(e),
             }
         }
+        // Beside one that cannot be read a backup takes nothing for given that no snapshot names.
+        checked.damage.extend(self.marks()?.damaged.into_iter().map(|(_, e)| e));
         let present = self.present()?;
         checked.unnamed_objects =
             present.keys().filter(|name| !named.contains_key(*name)).count() as u64;

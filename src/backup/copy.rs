@@ -1,6 +1,6 @@
 //! The copying of a backup: segments, and what journals and the log of deletions have grown by.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use super::body::{Meter, Part, Throttle, is_stopped};
@@ -37,6 +37,10 @@ enum Unread {
     System(io::ErrorKind, Option<i32>),
 }
 
+/// Segments that this process has copied, or compared, since its last snapshot: whether they are what they were. A backup that begins again finds them
+/// in the repository and does not read them.
+pub(super) type Sent = Mutex<HashMap<Stored, bool>>;
+
 /// Segments that could not be read.
 type Failed = Vec<(Stored, Unread)>;
 
@@ -62,11 +66,11 @@ impl Backup<'_> {
         meter: &Meter<'_>,
         done: &mut Done,
     ) -> Result<()> {
-        let mut failed = self.try_segments(&plan.missing, throttle, meter, done)?;
+        let mut failed = self.try_segments(&plan.missing, throttle, meter)?;
         for _ in 1..READS_MAX {
             self.check_kept(&failed)?;
             let again: Vec<Stored> = failed.iter().map(|(stored, _)| *stored).collect();
-            failed = self.try_segments(&again, throttle, meter, done)?;
+            failed = self.try_segments(&again, throttle, meter)?;
         }
         self.check_kept(&failed)?;
         let until_ns = self.repository.env().clock.monotonic_ns().saturating_add(LEFT_OUT_NS);
@@ -130,32 +134,91 @@ impl Backup<'_> {
         segments: &[Stored],
         throttle: &Throttle,
         meter: &Meter<'_>,
-        done: &mut Done,
     ) -> Result<Failed> {
-        let (damage, failed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        let failed = Mutex::new(Failed::new());
         in_parallel(self.repository.place.copiers(), segments, |stored| {
             match self.copy_segment(stored, throttle, meter)? {
-                Ok(None) => {}
-                Ok(Some(rot)) => damage.lock().push(rot),
-                Err(why) if is_of_one_file(&self.unread(stored.entry.id, why)) => {
-                    failed.lock().push((*stored, why));
+                Ok(is_whole) => {
+                    self.sent.lock().insert(*stored, is_whole);
                 }
-                Err(why) => return Err(self.unread(stored.entry.id, why)),
+                Err(why) => failed.lock().push((*stored, self.of_one_file(stored, why)?)),
             }
             Ok(())
         })?;
-        done.damage.extend(damage.into_inner());
         Ok(failed.into_inner())
     }
 
-    /// Copies a segment: as it is, even if that is not what it was, which is told; or why it cannot be read. What is to be repaired is put again
+    /// Why this segment cannot be read, if others can.
+    fn of_one_file(&self, stored: &Stored, why: Unread) -> Result<Unread> {
+        let e = self.unread(stored.entry.id, why);
+        if is_of_one_file(&e) { Ok(why) } else { Err(e) }
+    }
+
+    fn unseen<'p>(&self, plan: &'p Plan) -> Vec<&'p Stored> {
+        let sent = self.sent.lock();
+        plan.resumed.iter().filter(|stored| !sent.contains_key(*stored)).collect()
+    }
+
+    /// How much there is to compare.
+    pub(super) fn unseen_bytes(&self, plan: &Plan) -> u64 {
+        self.unseen(plan).iter().map(|stored| stored.entry.bytes).sum()
+    }
+
+    /// Reads the segments that another process has copied, and that it may have found damaged without coming to tell. Their objects stay: they may
+    /// have been copied before.
+    pub(super) fn compare_resumed(
+        &self,
+        plan: &Plan,
+        meter: &Meter<'_>,
+        done: &mut Done,
+    ) -> Result<()> {
+        let failed = Mutex::new(Failed::new());
+        in_parallel(self.repository.place.copiers(), &self.unseen(plan), |stored| {
+            match self.is_whole(stored) {
+                Ok(is_whole) => {
+                    self.sent.lock().insert(**stored, is_whole);
+                }
+                Err(e) => {
+                    let why = self.of_one_file(stored, Unread::of(&e))?;
+                    failed.lock().push((**stored, why));
+                }
+            }
+            meter.add(stored.entry.bytes).map_err(|_| Error::Interrupted)
+        })?;
+        let failed = failed.into_inner();
+        self.check_kept(&failed)?;
+        done.damage.extend(failed.iter().map(|(stored, why)| self.unread(stored.entry.id, *why)));
+        Ok(())
+    }
+
+    /// Whether a segment is what it was, in the store.
+    fn is_whole(&self, stored: &Stored) -> io::Result<bool> {
+        let path = self.source.dir.join(segment_name(stored.entry.id));
+        let read = || -> io::Result<bool> {
+            let file = self.repository.env().disk.open(&path, Mode::Read)?;
+            Ok(digest_of(&*file, stored.entry.bytes)? == stored.entry.digest)
+        };
+        // Perhaps it was only read wrong.
+        Ok(read()? || read()?)
+    }
+
+    /// Tells of segments that were copied as they are, which is not what they were; also in an earlier attempt.
+    pub(super) fn tell_rotten(&self, plan: &Plan, done: &mut Done) {
+        let sent = self.sent.lock();
+        let copied = plan.missing.iter().chain(&plan.resumed);
+        let rotten = copied.filter(|stored| sent.get(*stored) == Some(&false));
+        let rot = |stored: &Stored| Error::corrupt(&segment_name(stored.entry.id), 0, Damage::Rot);
+        done.damage.extend(rotten.map(rot));
+    }
+
+    /// Copies a segment as it is, and says whether that is what it was; or why it cannot be read. What is to be repaired is put again
     /// only if it is right.
     fn copy_segment(
         &self,
         stored: &Stored,
         throttle: &Throttle,
         meter: &Meter<'_>,
-    ) -> Result<Result<Option<Error>, Unread>> {
+    ) -> Result<Result<bool, Unread>> {
         let (entry, name) = (&stored.entry, segment_name(stored.entry.id));
         let open = || {
             let file = self.repository.env().disk.open(&self.source.dir.join(&name), Mode::Read)?;
@@ -184,7 +247,7 @@ impl Backup<'_> {
         if is_whole {
             self.repair.is_done(&object);
         }
-        Ok(Ok((!is_whole).then(|| Error::corrupt(&name, 0, Damage::Rot))))
+        Ok(Ok(is_whole))
     }
 
     pub(super) fn copy_grown(

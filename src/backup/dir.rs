@@ -9,10 +9,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{COPY_BYTES, settle_above};
+use super::COPY_BYTES;
 use crate::env::{Aligned, Body, Bytes, Entry, Env, File, Mode, Place, read_exact_at};
 use crate::ids::FileId;
-use crate::keyring::make_dir;
+use crate::keyring::{make_dir, settle_above};
 use crate::sync::Mutex;
 
 /// Where objects of a store are written before they have their names. What a crash leaves there is removed by prune, like

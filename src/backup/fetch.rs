@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::COPY_BYTES;
 use super::body::{Meter, is_stopped};
 use super::repository::Repository;
-use crate::env::{Aligned, File, Mode, read_exact_at};
+use super::{COPY_BYTES, in_parallel};
+use crate::env::{Aligned, COPIERS, File, Mode, read_exact_at};
 use crate::error::{Damage, Error, Result};
-use crate::format::repository::{Piece, Stored};
+use crate::format::repository::{JournalCut, Piece, Stored};
 use crate::segment::writer::segment_name;
 use crate::sync::Mutex;
 
@@ -18,6 +18,14 @@ use crate::sync::Mutex;
 const PART_SUFFIX: &str = ".part";
 /// What was being done when an object could not be read.
 const READING: &str = "reading";
+/// What reads an object, or a file that is put together of objects.
+const READS: [&str; 5] = [
+    READING,
+    "opening the segment",
+    "reading the segment",
+    "opening the journal",
+    "reading the journal",
+];
 /// How often an object is read before what comes of it is taken as it is.
 const READS_MAX: usize = 2;
 
@@ -98,6 +106,24 @@ impl Repository {
         file.sync().map_err(failed)
     }
 
+    /// Tells which pieces of journals are not what was put, for whoever takes only a part out of them, and so compares no digest.
+    pub(super) fn tell_pieces(&self, journals: &[JournalCut], target: &Target<'_>) -> Result<()> {
+        let pieces: Vec<&Piece> = journals.iter().flat_map(|journal| &journal.pieces).collect();
+        in_parallel(COPIERS, &pieces, |piece| {
+            let object = self.piece_object(piece.id);
+            let file = self.place.open(&object, piece.bytes);
+            let digest = file.and_then(|file| digest_of(&*file, piece.bytes));
+            match digest.map_err(|e| self.reading(&object, e)) {
+                Ok(digest) if digest == piece.digest => {}
+                Ok(_) => target.tell(Error::corrupt(&object, 0, Damage::Rot)),
+                Err(e) if is_damage(&e) => target.tell(e),
+                Err(e) => return Err(e),
+            }
+            // Whoever watches is asked whether to go on.
+            count(&target.meter, 0)
+        })
+    }
+
     /// Copies an object into a file; whether all of it is there, right or wrong. What is wrong with it is told.
     fn fetch(
         &self,
@@ -155,16 +181,18 @@ impl Repository {
 
 /// Whether an object is damaged or lost, or lies on a medium that does not give it back. Anything else may pass, and the restore goes on later.
 pub(super) fn is_damage(error: &Error) -> bool {
-    let eio = Some(rustix::io::Errno::IO.raw_os_error());
     match error {
         Error::Corrupt(_) | Error::Unsupported { .. } => true,
         // Not of what is written: that is the disk's that is restored to.
-        Error::Io { doing, cause, .. } => {
-            [READING, "reading the segment", "opening the segment"].contains(doing)
-                && (cause.kind() == io::ErrorKind::NotFound || cause.raw_os_error() == eio)
-        }
+        Error::Io { doing, cause, .. } => READS.contains(doing) && is_lost(cause),
         _ => false,
     }
+}
+
+/// Whether an object is not there, or not all of it is, or the medium does not give it back.
+pub(super) fn is_lost(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+        || cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 pub(super) fn count(meter: &Meter<'_>, bytes: u64) -> Result<()> {

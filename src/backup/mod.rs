@@ -37,10 +37,6 @@ mod snapshots;
 mod source;
 mod view;
 
-use std::io;
-use std::path::Path;
-
-use crate::env::Env;
 use crate::parallel;
 use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -69,20 +65,6 @@ pub type Watch<'a> = &'a (dyn Fn(Progress) -> bool + Sync);
 
 /// What is copied at once: large enough to be written past the system's cache at a disk's speed, and to be asked of a bucket in one request.
 const COPY_BYTES: usize = 2 << 20;
-
-/// Makes durable that a directory is there, and those above it: a process that was killed may have made them and not have come to that. Those that are
-/// not ours to open, or whose file system does not take it, were not made by us.
-fn settle_above(env: &Env, dir: &Path) -> io::Result<()> {
-    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
-    let others = [InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported];
-    for above in dir.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
-        match env.disk.sync_dir(above) {
-            Err(e) if others.contains(&e.kind()) => {}
-            synced => synced?,
-        }
-    }
-    Ok(())
-}
 
 /// Does something with each of these in a few threads. After a failure, which is told, nothing more is begun.
 fn in_parallel<T: Sync>(

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use super::repository::SEGMENTS;
+use super::repository::{Marks, SEGMENTS};
 use super::run::{Backup, Done};
 use super::source::Look;
 use crate::error::{Error, Result};
@@ -21,11 +21,14 @@ const PIECES_BEFORE_MERGE: usize = PIECES_MAX / 64;
 pub(super) struct Plan {
     pub(super) segments: Vec<Stored>,
     pub(super) missing: Vec<Stored>,
-    pub(super) resumed: u64,
+    /// What is there already, and in no snapshot.
+    pub(super) resumed: Vec<Stored>,
     pub(super) journals: Vec<Growth>,
     /// Of journals that cannot be read now, what is there.
     pub(super) unreadable: Vec<JournalCut>,
     pub(super) deletions: Growth,
+    /// Of the repository, met while it was looked at.
+    pub(super) damage: Vec<Error>,
 }
 
 /// A file that grows: the pieces that are there, and what is to be copied of it.
@@ -64,7 +67,7 @@ impl Plan {
         done.bytes = bytes(&self.segments) + grown.clone().map(|g| g.from + g.bytes).sum::<u64>();
         done.copied_segments = self.missing.len() as u64;
         done.copied_bytes = bytes(&self.missing) + grown.map(|g| g.bytes).sum::<u64>();
-        done.resumed_segments = self.resumed;
+        done.resumed_segments = self.resumed.len() as u64;
     }
 }
 
@@ -97,11 +100,11 @@ impl Backup<'_> {
                 None => unknown.push(*entry),
             }
         }
-        let (mut missing, resumed) = self.missing(&unknown)?;
+        let mut damage = Vec::new();
+        let (mut missing, resumed) = self.missing(&unknown, &mut damage)?;
         missing.append(&mut spoilt);
         segments.extend(&missing);
         segments.extend(&resumed);
-        let resumed = resumed.len() as u64;
         let before = |id: FileId| {
             let journals = self.base.as_ref().map(|base| &base.body.journals)?;
             let pieces = journals.iter().find(|journal| journal.id == id).map(|j| &j.pieces[..]);
@@ -117,12 +120,16 @@ impl Backup<'_> {
             Some((_, end)) => Growth::new(log.filter(|pieces| !self.has_spoilt(pieces)), *end),
             None => Growth::none(log),
         };
-        Ok(Plan { segments, missing, resumed, journals, unreadable, deletions })
+        Ok(Plan { segments, missing, resumed, journals, unreadable, deletions, damage })
     }
 
     /// Which of these segments are to be copied, and which an interrupted backup has copied. What a mark names is
-    /// copied under another name.
-    fn missing(&self, unknown: &[SegmentEntry]) -> Result<(Vec<Stored>, Vec<Stored>)> {
+    /// copied under another name; a mark that cannot be read, which is told, may name whatever is there.
+    fn missing(
+        &self,
+        unknown: &[SegmentEntry],
+        damage: &mut Vec<Error>,
+    ) -> Result<(Vec<Stored>, Vec<Stored>)> {
         let (mut missing, mut resumed) = (Vec::new(), Vec::new());
         if unknown.is_empty() {
             return Ok((missing, resumed));
@@ -130,21 +137,29 @@ impl Backup<'_> {
         let repository = self.repository;
         let marks = match repository.marks() {
             Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::PermissionDenied => {
-                Vec::new()
+                Marks::default()
             }
             marks => marks?,
         };
-        let marked: HashSet<String> = marks.into_iter().flat_map(|(_, mark)| mark.names).collect();
-        let listed: Option<HashMap<String, u64>> = match unknown.len() > ASKED_ONE_BY_ONE_MAX {
-            true => {
-                let names = repository.names(SEGMENTS, usize::MAX)?;
-                Some(names.into_iter().map(|entry| (entry.name, entry.bytes)).collect())
-            }
-            false => None,
-        };
+        let is_blind = !marks.damaged.is_empty();
+        damage.extend(marks.damaged.into_iter().map(|(_, e)| e));
+        let marked: HashSet<String> =
+            marks.sound.into_iter().flat_map(|(_, mark)| mark.names).collect();
+        let listed: Option<HashMap<String, u64>> =
+            match unknown.len() > ASKED_ONE_BY_ONE_MAX || is_blind {
+                true => {
+                    let names = repository.names(SEGMENTS, usize::MAX)?;
+                    Some(names.into_iter().map(|entry| (entry.name, entry.bytes)).collect())
+                }
+                false => None,
+            };
         for entry in unknown {
+            let may_go = |copy| {
+                let is_there = || listed.iter().any(|l| l.contains_key(&file_name(entry.id, copy)));
+                marked.contains(&marked_name(entry.id, copy)) || (is_blind && is_there())
+            };
             let mut copy = 0;
-            while marked.contains(&marked_name(entry.id, copy)) {
+            while may_go(copy) {
                 copy += 1;
             }
             let stored = Stored { entry: *entry, copy };

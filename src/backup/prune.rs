@@ -7,7 +7,7 @@ use super::check::Named;
 use super::dir::BESIDE;
 use super::repository::{LISTS, Repository, SEGMENTS};
 use crate::error::{InputError, Result};
-use crate::format::repository::{MarkBody, SnapshotBody};
+use crate::format::repository::{MarkBody, OBJECT_NAME_BYTES_MAX, SnapshotBody};
 use crate::ids::day_of;
 use crate::limits::{DAY_MS, PRUNE_GRACE_MS_MIN};
 use crate::planted::{self, Bug};
@@ -114,7 +114,8 @@ impl Repository {
         let now_ms = self.place.now_ms().map_err(|e| self.failed("asking the time of", "", e))?;
         let marks = self.marks()?;
         let is_ripe = |mark: &MarkBody| now_ms.saturating_sub(mark.at_ms) >= grace_ms;
-        let (ripe, young): (Vec<_>, Vec<_>) = marks.into_iter().partition(|(_, m)| is_ripe(m));
+        let (ripe, young): (Vec<_>, Vec<_>) =
+            marks.sound.into_iter().partition(|(_, m)| is_ripe(m));
         let ripe_names: HashSet<&String> = ripe.iter().flat_map(|(_, mark)| &mark.names).collect();
         let young_names: HashSet<&String> =
             young.iter().flat_map(|(_, mark)| &mark.names).collect();
@@ -141,6 +142,8 @@ impl Repository {
             self.remove(&self.object_named(name))?;
         }
         ripe.iter().try_for_each(|(name, _)| self.remove(name))?;
+        // What one that cannot be read may have named has just been marked anew, and waits once more.
+        marks.damaged.iter().try_for_each(|(name, _)| self.remove(name))?;
         Ok(pruned)
     }
 
@@ -161,7 +164,7 @@ impl Repository {
     ) -> Result<Vec<SnapshotBody>> {
         let mut snapshots = Vec::new();
         for number in self.numbers(usize::MAX)? {
-            snapshots.push(self.read_snapshot(number)?.1);
+            snapshots.extend(self.if_kept(number, Ok)?);
         }
         let taken_ms: Vec<u64> = snapshots.iter().map(|s| s.taken_ms).collect();
         let chosen = keep.choose(&taken_ms);
@@ -170,7 +173,7 @@ impl Repository {
         pruned.forgotten = gone.iter().map(|(snapshot, _)| snapshot.number).collect();
         pruned.kept = kept.len();
         if !dry_run {
-            self.forget(&pruned.forgotten)?;
+            self.remove_snapshots(&pruned.forgotten)?;
         }
         Ok(kept.into_iter().map(|(snapshot, _)| snapshot).collect())
     }
@@ -180,8 +183,10 @@ impl Repository {
         // Objects first: what is put after them is in none of the snapshots that were read before, and not in this list either.
         let mut present = BTreeMap::new();
         for folder in Self::KEPT_FOLDERS.into_iter().chain([BESIDE]) {
-            let entries = self.names(folder, usize::MAX)?;
-            present.extend(entries.into_iter().map(|e| (format!("{folder}/{}", e.name), e.bytes)));
+            let entries = self.names(folder, usize::MAX)?.into_iter();
+            let named = entries.map(|e| (format!("{folder}/{}", e.name), e.bytes));
+            // A name for which a mark has no room is a stranger's, and stays.
+            present.extend(named.filter(|(name, _)| name.len() <= OBJECT_NAME_BYTES_MAX));
         }
         let (mut named, mut last) = (Named::new(), None);
         let seen: HashSet<u64> = kept.iter().map(|snapshot| snapshot.number).collect();
@@ -193,7 +198,7 @@ impl Repository {
         kept.iter().try_for_each(&mut name)?;
         let newest = seen.iter().max().copied();
         for number in self.numbers(usize::MAX)?.into_iter().filter(|n| Some(*n) > newest) {
-            name(&self.read_snapshot(number)?.1)?;
+            self.if_kept(number, |body| name(&body))?;
         }
         let is_named = |object: &String| {
             let list = object.strip_prefix(LISTS).and_then(|rest| rest.strip_prefix('/'));

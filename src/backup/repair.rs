@@ -3,6 +3,7 @@
 use super::Watch;
 use super::check::{Named, ReadShare, Spoilt};
 use super::plan::Plan;
+use super::repository::SEGMENTS;
 use super::run::{Backup, Done};
 use crate::error::{Error, Result};
 use crate::format::repository::{Piece, Stored};
@@ -58,8 +59,8 @@ impl Backup<'_> {
             && pieces.iter().any(|piece| self.repair.has(&self.repository.piece_object(piece.id)))
     }
 
-    /// Tells how much was put right, and of what is still named as it is: of segments that are spoilt in the store, too, and of files that cannot be
-    /// read there.
+    /// Tells how much was put right, and of what is still named as it is: of segments that are spoilt in the store, too, or that it does not have any
+    /// more, and of files that cannot be read there.
     pub(super) fn tell_repaired(&self, plan: &Plan, done: &mut Done) {
         if self.repair.found == 0 {
             return;
@@ -72,6 +73,10 @@ impl Backup<'_> {
         let mut left = self.repair.left.lock();
         let before = done.damage.len();
         done.damage.extend(segments.chain(pieces).filter_map(|object| left.remove(&object)));
+        // The others are pieces in whose place there is a new one, and segments that earlier snapshots go on to lack.
+        let segment = self.repository.folder(SEGMENTS);
+        done.damage
+            .extend(left.extract_if(.., |object, _| object.starts_with(&segment)).map(|(_, e)| e));
         done.repaired_objects = self.repair.found - (done.damage.len() - before) as u64;
     }
 }

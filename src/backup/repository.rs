@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::fetch::is_damage;
 use crate::crypto::{Cipher, Nonce};
 use crate::env::{Bytes, Env, Place};
 use crate::error::{Damage, Error, Result};
@@ -26,6 +27,14 @@ pub(super) const SNAPSHOTS: &str = "snapshot";
 pub(super) const MARKS: &str = "mark";
 /// Largest root in bytes.
 const ROOT_BYTES_MAX: usize = 4 << 10;
+
+/// What prunes have marked, each mark with its name.
+#[derive(Default)]
+pub(super) struct Marks {
+    pub(super) sound: Vec<(String, MarkBody)>,
+    /// Those that cannot be read, and may name anything.
+    pub(super) damaged: Vec<(String, Error)>,
+}
 
 /// The backups of one store in a repository.
 ///
@@ -191,8 +200,18 @@ impl Repository {
 
     /// The numbers of the snapshots, the newest first, at most so many.
     pub(super) fn numbers(&self, numbers_max: usize) -> Result<Vec<u64>> {
-        let listed = self.names(SNAPSHOTS, numbers_max)?;
-        Ok(listed.iter().filter_map(|entry| number_of(&entry.name)).collect())
+        let list = |names_max| -> Result<(bool, Vec<u64>)> {
+            let listed = self.names(SNAPSHOTS, names_max)?;
+            let numbers = listed.iter().filter_map(|entry| number_of(&entry.name));
+            Ok((listed.len() == names_max, numbers.collect()))
+        };
+        let (is_cut, mut numbers) = list(numbers_max)?;
+        if is_cut && numbers.len() < numbers_max {
+            // Strangers' files stand before them: `.DS_Store`, what is left of one removed on NFS.
+            numbers = list(usize::MAX)?.1;
+            numbers.truncate(numbers_max);
+        }
+        Ok(numbers)
     }
 
     /// All segments of a snapshot.
@@ -225,14 +244,16 @@ impl Repository {
         self.place.create(&name, &bytes).map_err(|e| self.failed("writing", &name, e))
     }
 
-    /// The marks that lie there, with their names. One that is being removed is passed over.
-    pub(super) fn marks(&self) -> Result<Vec<(String, MarkBody)>> {
-        let mut marks = Vec::new();
-        for entry in self.names(MARKS, usize::MAX)? {
-            let name = self.object(MARKS, &entry.name);
+    /// The marks that lie there. One that is being removed is passed over, and what has no mark's name.
+    pub(super) fn marks(&self) -> Result<Marks> {
+        let mut marks = Marks::default();
+        let listed = self.names(MARKS, usize::MAX)?;
+        for id in listed.iter().filter_map(|entry| FileId::parse(&entry.name)) {
+            let name = self.object(MARKS, id);
             match self.unseal(&name, (FileKind::MARK, UnitKind::MARK), &[], MarkBody::decode) {
-                Ok((_, mark)) => marks.push((name, mark)),
+                Ok((_, mark)) => marks.sound.push((name, mark)),
                 Err(Error::Corrupt(c)) if c.kind == Damage::Missing => {}
+                Err(e) if is_damage(&e) => marks.damaged.push((name, e)),
                 Err(e) => return Err(e),
             }
         }

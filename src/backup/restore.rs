@@ -8,25 +8,25 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::body::Meter;
 use super::fetch::{Fetched, Target, count, is_damage};
 use super::repository::Repository;
-use super::{Watch, in_parallel, settle_above};
+use super::{Watch, in_parallel};
 use crate::env::{COPIERS, Mode};
 use crate::error::{Error, Result};
 use crate::format::manifest::{Manifest, SegmentEntry};
-use crate::format::repository::{SnapshotBody, Stored, bytes_of};
+use crate::format::repository::{JournalCut, SnapshotBody, Stored, bytes_of};
 use crate::ids::{HoldId, SessionId, SessionTag, SiteHandle, SiteId};
 use crate::journal::file::{JOURNAL_DIR, journal_name};
 use crate::journal::scan::Recovery;
-use crate::keyring::{Hold, make_dir};
+use crate::keyring::{Hold, make_dir, settle_above};
 use crate::retention::log::LOG;
 use crate::segment::writer::{SEGMENT_DIR, segment_name};
 use crate::store::manifest::{self, MANIFEST};
-use crate::store::{Store, Tally, Wanted};
+use crate::store::{self, Store, Tally, Wanted};
 use crate::sync::Mutex;
 
 /// Stands in a directory for as long as a store is being restored into it.
@@ -84,12 +84,12 @@ impl Step {
 }
 
 impl Repository {
-    /// Restores a snapshot into a directory that is empty, or that an interrupted restore of the same has left. The keyring is not restored: the one
+    /// Restores a snapshot into a directory that is empty, or that an interrupted restore has left. The keyring is not restored: the one
     /// that is in use opens what this makes.
     ///
     /// # Errors
-    /// [`Error::NoSnapshot`], [`Error::NotEmpty`], [`Error::Interrupted`]; [`Error::UnknownSite`], [`Error::UnknownSession`], [`Error::Erased`] and
-    /// [`Error::Expired`] of what was asked for; damage of the snapshot itself; errors of the disk and of the place.
+    /// [`Error::NoSnapshot`], [`Error::NotEmpty`], [`Error::Locked`], [`Error::Interrupted`]; [`Error::UnknownSite`], [`Error::UnknownSession`], [`Error::Erased`] and
+    /// [`Error::Expired`] of what was asked for, unless damage may hide it; damage of the snapshot itself; errors of the disk and of the place.
     pub fn restore(
         &self,
         number: u64,
@@ -102,7 +102,8 @@ impl Repository {
         let body = self.snapshot(number)?;
         let segments = self.segments(&body)?;
         let mut restored = Restored { snapshot: number, ..Restored::default() };
-        let from = match self.open_body(&body, &segments, self.options.recovery) {
+        // Strictly, even for whoever wishes to read around damage: it is told.
+        let from = match self.open_body(&body, &segments, Recovery::Strict) {
             // A damaged journal, perhaps: then what else there is is to be had.
             Err(e) if is_damage(&e) => {
                 restored.damage.push(e);
@@ -110,10 +111,10 @@ impl Repository {
             }
             opened => opened?,
         };
-        let wanted = wanted(&from, what)?;
+        let wanted = wanted(&from, what, restored.damage.is_empty())?;
         let whole = matches!(what, What::All);
         let steps = self.steps(&from, &segments, (&*wanted, whole), &mut restored)?;
-        self.prepare(dir)?;
+        let _lock = self.prepare(dir)?;
         let grown: u64 = match whole {
             true => body.journals.iter().map(|j| j.bytes()).sum(),
             false => 0,
@@ -124,11 +125,12 @@ impl Repository {
             self.write_segments(&from, steps, (&*wanted, whole), &target, &mut restored)?;
         let mut manifest = body.manifest(&[]);
         manifest.segments = entries;
-        if whole {
-            self.write_journals(&body, &target)?;
-            restored.journals = body.journals.len() as u64;
-        } else {
+        let journals = if whole { &body.journals[..] } else { &[] };
+        self.write_journals(journals, &target)?;
+        restored.journals = journals.len() as u64;
+        if !whole {
             manifest.journals.clear();
+            self.tell_pieces(&body.journals, &target)?;
             let env = self.env();
             manifest.segments.extend(from.archive_wanted(env, dir, &*wanted)?);
         }
@@ -192,8 +194,8 @@ impl Repository {
         entry.is_hold().then(|| self.keyring.hold(&HoldId(entry.id.0))).flatten()
     }
 
-    /// Makes the directory, or sees that it is one that may be written to.
-    fn prepare(&self, dir: &Path) -> Result<()> {
+    /// Makes the directory, or sees that it is one that may be written to, and locks it against whoever restores or writes there.
+    fn prepare(&self, dir: &Path) -> Result<Box<dyn Send + Sync>> {
         let (env, disk) = (self.env(), &self.env().disk);
         let failed = |e| Error::io("restoring into", dir, e);
         let mark = dir.join(RESTORING);
@@ -207,11 +209,23 @@ impl Repository {
             make_dir(env, dir)?;
             disk.open(&mark, Mode::Replace).map_err(failed)?;
         }
+        let lock = store::lock(env, dir)?;
+        if disk.exists(&dir.join(MANIFEST)).map_err(failed)? {
+            // The restore was over but for its mark, and the store may have been written since.
+            let settle = || {
+                disk.sync_dir(dir)?;
+                disk.remove(&mark)?;
+                disk.sync_dir(dir)
+            };
+            settle().map_err(failed)?;
+            return Err(Error::NotEmpty(dir.to_owned()));
+        }
         make_dir(env, &dir.join(SEGMENT_DIR))?;
         make_dir(env, &dir.join(JOURNAL_DIR))?;
         // A restore that was killed may have made it, and nobody has told the disk.
         settle_above(env, dir).map_err(failed)?;
-        disk.sync_dir(dir).map_err(failed)
+        disk.sync_dir(dir).map_err(failed)?;
+        Ok(lock)
     }
 
     fn write_segments(
@@ -222,7 +236,10 @@ impl Repository {
         target: &Target<'_>,
         restored: &mut Restored,
     ) -> Result<Vec<SegmentEntry>> {
-        self.remove_others(target.dir, &steps)?;
+        // What an interrupted restore had rewritten has random names.
+        let whole = steps.iter().filter(|step| step.whole);
+        let needed = whole.map(|step| segment_name(step.stored.entry.id)).collect();
+        self.remove_others(target.dir, SEGMENT_DIR, &needed)?;
         let (entries, resumed, lost) = (Mutex::new(Vec::new()), Mutex::new(0), Mutex::new(0));
         in_parallel(COPIERS, &steps, |step| {
             let stored = &step.stored;
@@ -306,24 +323,23 @@ impl Repository {
         }
     }
 
-    /// Removes what an interrupted restore left and this one does not need: what it had rewritten has random names.
-    fn remove_others(&self, dir: &Path, steps: &[Step]) -> Result<()> {
-        let (folder, disk) = (dir.join(SEGMENT_DIR), &self.env().disk);
-        let failed = |e| Error::io("restoring into", &folder, e);
-        let whole = steps.iter().filter(|step| step.whole);
-        let needed: HashSet<PathBuf> =
-            whole.map(|step| dir.join(segment_name(step.stored.entry.id))).collect();
-        for entry in disk.list(&folder).map_err(failed)? {
-            let path = folder.join(&entry.name);
-            if !needed.contains(&path) {
-                disk.remove(&path).map_err(failed)?;
+    /// Removes what an interrupted restore, perhaps of another snapshot, left in a folder and this one does not need.
+    fn remove_others(&self, dir: &Path, folder: &str, needed: &HashSet<String>) -> Result<()> {
+        let (below, disk) = (dir.join(folder), &self.env().disk);
+        let failed = |e| Error::io("restoring into", &below, e);
+        for entry in disk.list(&below).map_err(failed)? {
+            if !needed.contains(&format!("{folder}/{}", entry.name)) {
+                disk.remove(&below.join(&entry.name)).map_err(failed)?;
             }
         }
         Ok(())
     }
 
-    fn write_journals(&self, body: &SnapshotBody, target: &Target<'_>) -> Result<()> {
-        in_parallel(COPIERS, &body.journals, |journal| {
+    fn write_journals(&self, journals: &[JournalCut], target: &Target<'_>) -> Result<()> {
+        // One that the manifest does not name, and that is younger, would show that an older one was put back.
+        let needed = journals.iter().map(|journal| journal_name(journal.id)).collect();
+        self.remove_others(target.dir, JOURNAL_DIR, &needed)?;
+        in_parallel(COPIERS, journals, |journal| {
             self.join(&journal_name(journal.id), &journal.pieces, target, &target.meter)
         })
     }
@@ -365,8 +381,8 @@ impl Repository {
 
 type Choice = Arc<dyn Fn(&SiteHandle, &SessionTag) -> bool + Send + Sync>;
 
-/// Which sessions are wanted; an error if what is asked for by name is not there.
-fn wanted(from: &Store, what: &What) -> Result<Choice> {
+/// Which sessions are wanted; an error if what is asked for by name is not there, and no damage hides it.
+fn wanted(from: &Store, what: &What, is_sound: bool) -> Result<Choice> {
     Ok(match what {
         What::All => Arc::new(|_, _| true),
         What::Site(site) => {
@@ -375,8 +391,15 @@ fn wanted(from: &Store, what: &What) -> Result<Choice> {
         }
         What::Session(site, session) => {
             let site = from.site(site)?;
-            let (handle, tag) = (site.handle(), site.session(session)?.tag);
-            Arc::new(move |site, of| *site == handle && *of == tag)
+            match site.session(session) {
+                // Of another session, perhaps: it is told, and this one taken out of all that can be read.
+                Err(e) if is_damage(&e) && site.has_erased(session) => return Err(Error::Erased),
+                Err(e) if is_damage(&e) => {}
+                Err(Error::UnknownSession) if !is_sound => {}
+                found => drop(found?),
+            }
+            let (handle, tags) = (site.handle(), site.possible_tags(session));
+            Arc::new(move |site, of| *site == handle && tags.contains(of))
         }
     })
 }

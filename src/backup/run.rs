@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Watch;
 use super::body::{Meter, Throttle};
-use super::copy::LeftOut;
+use super::copy::{LeftOut, Sent};
 use super::plan::{Growth, Plan};
 use super::repair::Repair;
 use super::repository::Repository;
@@ -55,12 +55,13 @@ pub struct Done {
     pub copied_segments: u64,
     /// Bytes that were copied.
     pub copied_bytes: u64,
-    /// Segments that an interrupted backup had copied.
+    /// Segments that an interrupted backup had copied. They are read in the store, to tell of those that are damaged.
     pub resumed_segments: u64,
-    /// Objects that were spoilt, and were put again or are not needed any more; if it was only tried, those that were found.
+    /// Objects that were spoilt, and were put again, and pieces of journals that this snapshot needs no more; if it was only tried, those that were found.
     pub repaired_objects: u64,
-    /// Damage of the store that was met. What is damaged was copied as it is; a segment that cannot be read is not in the snapshot, and of
-    /// such a journal only what an earlier one has. A later backup tries again. Also what could not be repaired.
+    /// Damage of the store that was met. What is damaged was copied as it is; a segment that cannot be read is not in the snapshot, unless an
+    /// interrupted backup had copied it, and of such a journal only what an earlier one has. A later backup tries again. Also what could not be
+    /// repaired.
     pub damage: Vec<Error>,
 }
 
@@ -73,6 +74,7 @@ pub struct Backup<'a> {
     steps: VecDeque<(u64, u64)>,
     /// Segments that could not be read lately.
     pub(super) left_out: HashMap<FileId, LeftOut>,
+    pub(super) sent: Sent,
     pub(super) repair: Repair,
 }
 
@@ -97,7 +99,8 @@ impl<'a> Backup<'a> {
         }
         let source = Source::new(repository.env(), dir);
         let (steps, left_out, repair) = (VecDeque::new(), HashMap::new(), Repair::default());
-        Ok(Self { repository, source, base: None, steps, left_out, repair })
+        let (base, sent) = (None, Sent::default());
+        Ok(Self { repository, source, base, steps, left_out, sent, repair })
     }
 
     /// Makes a backup: copies what the repository lacks, and makes a snapshot of the store as it is now.
@@ -172,6 +175,7 @@ impl<'a> Backup<'a> {
         done.damage.append(&mut look.damage);
         self.take_up_again(&look.manifest, &mut done);
         let mut plan = self.plan(&look)?;
+        done.damage.append(&mut plan.damage);
         plan.describe(&mut done);
         let is_idle = |backup: &Self, plan: &Plan| {
             made == Made::Following && !backup.has_changed(&look, plan)
@@ -180,13 +184,14 @@ impl<'a> Backup<'a> {
             done.repaired_objects = self.repair.found;
             return Ok(done);
         }
-        let meter = Meter::new(done.copied_bytes, watch);
+        let meter = Meter::new(done.copied_bytes + self.unseen_bytes(&plan), watch);
         let throttle = Throttle::new(Arc::clone(&clock), how.bytes_per_second);
         if planted::is(Bug::SnapshotFirst) {
             let body = self.body(&look, &plan, made, taken_ms)?;
             self.publish(body)?;
         }
         self.copy_segments(&mut plan, &throttle, &meter, &mut done)?;
+        self.compare_resumed(&plan, &meter, &mut done)?;
         if is_idle(self, &plan) {
             return Ok(done);
         }
@@ -195,9 +200,11 @@ impl<'a> Backup<'a> {
             // What was taken for given may have been marked since. All that was copied is found there.
             return self.attempt(how, made, watch);
         }
+        self.tell_rotten(&plan, &mut done);
         self.tell_repaired(&plan, &mut done);
         let body = self.body(&look, &plan, made, taken_ms)?;
         done.snapshot = Some(self.publish(body)?);
+        self.sent.lock().clear();
         Ok(done)
     }
 

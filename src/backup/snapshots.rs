@@ -1,5 +1,6 @@
 //! Snapshots as their operator sees them: listed, chosen, forgotten.
 
+use super::fetch::is_damage;
 use super::repository::Repository;
 use crate::error::{Damage, Error, Result};
 use crate::format::repository::{Made, SnapshotBody, bytes_of};
@@ -30,12 +31,9 @@ impl Repository {
         let (mut snapshots, mut damage) = (Vec::new(), Vec::new());
         let mut list = None;
         for number in self.numbers(usize::MAX)? {
-            match self.read_snapshot(number).and_then(|(_, body)| self.describe(&body, &mut list)) {
-                Ok(snapshot) => snapshots.push(snapshot),
-                // Somebody has forgotten it meanwhile.
-                Err(Error::Corrupt(c))
-                    if c.kind == Damage::Missing && !self.is_there(number)? => {}
-                Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => damage.push(e),
+            match self.if_kept(number, |body| self.describe(&body, &mut list)) {
+                Ok(snapshot) => snapshots.extend(snapshot),
+                Err(e) if is_damage(&e) => damage.push(e),
                 Err(e) => return Err(e),
             }
         }
@@ -49,6 +47,21 @@ impl Repository {
     pub fn newest(&self) -> Result<Snapshot> {
         let body = self.snapshot(self.latest(None)?)?;
         self.describe(&body, &mut None)
+    }
+
+    /// Reads a snapshot that was listed and does something with it; nothing if somebody has forgotten it meanwhile, as a continuous
+    /// backup does with its steps.
+    pub(super) fn if_kept<T>(
+        &self,
+        number: u64,
+        with: impl FnOnce(SnapshotBody) -> Result<T>,
+    ) -> Result<Option<T>> {
+        match self.read_snapshot(number).and_then(|(_, body)| with(body)) {
+            Err(Error::Corrupt(c)) if c.kind == Damage::Missing && !self.is_there(number)? => {
+                Ok(None)
+            }
+            done => done.map(Some),
+        }
     }
 
     fn is_there(&self, number: u64) -> Result<bool> {
@@ -76,21 +89,44 @@ impl Repository {
         })
     }
 
-    /// The newest snapshot, or the newest that was taken at this time (Unix milliseconds) or before.
+    /// The newest snapshot, or the newest of those that can be read that was taken at this time (Unix milliseconds) or before.
     ///
     /// # Errors
-    /// [`Error::NoSnapshot`]; damage; the place's.
+    /// As [`latest_at`](Self::latest_at).
     pub fn latest(&self, at_ms: Option<u64>) -> Result<u64> {
-        let none = || Error::NoSnapshot(self.name());
-        let Some(at_ms) = at_ms else {
-            return self.numbers(1)?.first().copied().ok_or_else(none);
-        };
+        match at_ms {
+            Some(at_ms) => self.latest_at(at_ms).map(|(snapshot, _)| snapshot.number),
+            None => self.numbers(1)?.first().copied().ok_or_else(|| self.none()),
+        }
+    }
+
+    /// The newest snapshot that was taken at this time (Unix milliseconds) or before. Newer ones that are damaged are passed over, and told
+    /// beside: one of them may have been meant.
+    ///
+    /// # Errors
+    /// [`Error::NoSnapshot`]; damage, if there is no other; the place's.
+    pub fn latest_at(&self, at_ms: u64) -> Result<(Snapshot, Vec<Error>)> {
+        let mut damage = Vec::new();
         for number in self.numbers(usize::MAX)? {
-            if self.read_snapshot(number)?.1.taken_ms <= at_ms {
-                return Ok(number);
+            let describe = |body: SnapshotBody| match body.taken_ms <= at_ms {
+                true => self.describe(&body, &mut None).map(Some),
+                false => Ok(None),
+            };
+            match self.if_kept(number, describe) {
+                Ok(found) => {
+                    if let Some(found) = found.flatten() {
+                        return Ok((found, damage));
+                    }
+                }
+                Err(e) if is_damage(&e) => damage.push(e),
+                Err(e) => return Err(e),
             }
         }
-        Err(none())
+        Err(damage.into_iter().next().unwrap_or_else(|| self.none()))
+    }
+
+    fn none(&self) -> Error {
+        Error::NoSnapshot(self.name())
     }
 
     /// Forgets snapshots. Their space is given back by the next prunes; to keep anything from being read, erase it.
@@ -100,9 +136,14 @@ impl Repository {
     pub fn forget(&self, numbers: &[u64]) -> Result<()> {
         for number in numbers {
             if !self.is_there(*number)? {
-                return Err(Error::NoSnapshot(self.name()));
+                return Err(self.none());
             }
         }
+        self.remove_snapshots(numbers)
+    }
+
+    /// Forgets snapshots, also those that somebody else has forgotten meanwhile.
+    pub(super) fn remove_snapshots(&self, numbers: &[u64]) -> Result<()> {
         for number in numbers {
             let name = self.snapshot_name(*number);
             let removed = self.place.remove(&name);

@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::fetch::is_lost;
 use super::repository::{PIECES, Repository};
-use crate::env::{Disk, Entry, Env, File, Locking, Mode, Place, read_exact_at};
+use crate::env::{Disk, Entry, Env, File, Locking, Mode, Place};
 use crate::error::{Error, Result};
 use crate::format::repository::{Piece, SnapshotBody, Stored, bytes_of};
 use crate::ids::FileId;
@@ -24,6 +25,8 @@ struct View {
     root: PathBuf,
     place: Arc<dyn Place>,
     files: HashMap<PathBuf, Content>,
+    /// As in [`Joined`].
+    around: bool,
 }
 
 /// What a file consists of.
@@ -94,7 +97,8 @@ impl Repository {
             files.insert(root.join(LOG), self.pieces(&body.deletions));
         }
         let (below, place) = (Arc::clone(&env.disk), Arc::clone(&self.place));
-        let view = View { below, root: root.clone(), place, files };
+        let around = recovery == Recovery::Salvage;
+        let view = View { below, root: root.clone(), place, files, around };
         let env = Env { disk: Arc::new(view), ..env.clone() };
         let options = Options { dir: root, env, recovery, ..self.options.clone() };
         Store::open_read_only(options)
@@ -140,7 +144,7 @@ impl Disk for View {
             Content::Object(name, bytes) => self.place.open(name, *bytes),
             Content::Pieces(pieces) => {
                 let (place, pieces) = (Arc::clone(&self.place), Arc::clone(pieces));
-                Ok(Arc::new(Joined { place, pieces, bytes }))
+                Ok(Arc::new(Joined { place, pieces, bytes, around: self.around }))
             }
         }
     }
@@ -226,6 +230,24 @@ struct Joined {
     place: Arc<dyn Place>,
     pieces: Arc<[(u64, String, u64)]>,
     bytes: u64,
+    /// Whether there are zeros where a piece is lost: of a journal, what stands behind them can be salvaged.
+    around: bool,
+}
+
+impl Joined {
+    /// Reads from one piece; of one that is lost, what there is of it.
+    fn read_piece(&self, name: &str, bytes: u64, buf: &mut [u8], at: u64) -> io::Result<()> {
+        let read = self.place.open(name, bytes).and_then(|file| file.read_at(buf, at));
+        let there = match read {
+            Err(e) if self.around && is_lost(&e) => 0,
+            read => read?,
+        };
+        if there < buf.len() && !self.around {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buf[there..].fill(0);
+        Ok(())
+    }
 }
 
 impl File for Joined {
@@ -235,8 +257,7 @@ impl File for Joined {
         for (from, name, bytes) in &self.pieces[first..] {
             let at = offset + done as u64 - from;
             let part = (bytes - at).min((buf.len() - done) as u64) as usize;
-            let file = self.place.open(name, *bytes)?;
-            read_exact_at(&*file, &mut buf[done..done + part], at)?;
+            self.read_piece(name, *bytes, &mut buf[done..done + part], at)?;
             done += part;
             if done == buf.len() {
                 break;

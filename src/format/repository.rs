@@ -14,7 +14,7 @@ pub(crate) const ROOT: &str = "reelvault";
 /// Features that a root may require: nothing larger is allocated on its word.
 const FEATURES_MAX: usize = 64;
 /// Longest name of an object in a mark, in bytes.
-const OBJECT_NAME_BYTES_MAX: usize = 128;
+pub(crate) const OBJECT_NAME_BYTES_MAX: usize = 128;
 
 /// The bytes of a repository's root.
 pub(crate) fn root(id: FileId) -> Vec<u8> {

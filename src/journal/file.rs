@@ -109,10 +109,10 @@ impl Journal {
             }
             file => file.map_err(|e| Error::io("opening the journal", &path, e))?,
         };
-        let bytes = file.len().map_err(|e| Error::io("reading the journal", &path, e))?;
+        let failed = |e| unread(&name, &path, 0, e);
+        let bytes = file.len().map_err(failed)?;
         let mut page = vec![0; bytes.min(FRAMES_FROM.into()) as usize];
-        read_exact_at(&*file, &mut page, 0)
-            .map_err(|e| Error::io("reading the journal", &path, e))?;
+        read_exact_at(&*file, &mut page, 0).map_err(failed)?;
         let head = parse_head(&name, id, &mut page, &cipher)?;
         let filled = u32::try_from(bytes)
             .ok()
@@ -245,13 +245,17 @@ impl Journal {
 
     /// Reads frames at `offset`.
     pub(crate) fn read_into(&self, offset: u32, buf: &mut [u8]) -> Result<()> {
-        match read_exact_at(&*self.file, buf, offset.into()) {
-            Ok(()) => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(Error::corrupt(&self.name, offset.into(), Damage::Truncated))
-            }
-            Err(e) => Err(Error::io("reading the journal", &self.path, e)),
-        }
+        read_exact_at(&*self.file, buf, offset.into())
+            .map_err(|e| unread(&self.name, &self.path, offset, e))
+    }
+}
+
+/// Why a journal could not be read. One that is put together of pieces has been opened before it is known whether they are there.
+fn unread(name: &str, path: &Path, offset: u32, e: io::Error) -> Error {
+    match e.kind() {
+        io::ErrorKind::NotFound => Error::corrupt(name, offset.into(), Damage::Missing),
+        io::ErrorKind::UnexpectedEof => Error::corrupt(name, offset.into(), Damage::Truncated),
+        _ => Error::io("reading the journal", path, e),
     }
 }
 

@@ -23,6 +23,8 @@ use crate::PlaceError;
 const PART_BYTES: u64 = 8 << 20;
 /// Objects that are put at once: of each, up to three parts are in memory, and a backup is to stay below 64 MiB.
 const COPIERS: usize = 2;
+/// The status with which a bucket refuses a range that begins behind the end of an object.
+const RANGE_NOT_SATISFIABLE: &str = "416";
 /// Most parts of an object: S3 allows 10,000.
 const PARTS_MAX: u64 = 9_000;
 
@@ -81,7 +83,13 @@ impl Bucket {
     }
 
     fn read(&self, name: &str, range: Range<u64>) -> io::Result<Bytes> {
-        self.wait(self.0.store.get_range(&self.path(name), range))
+        let from = range.start;
+        self.wait(self.0.store.get_range(&self.path(name), range)).map_err(|e| {
+            // That nothing stands at the range has no kind of error: only the words have the status, and the length says whether it is that.
+            let is_cut = e.to_string().contains(RANGE_NOT_SATISFIABLE)
+                && self.length(name).is_ok_and(|bytes| bytes <= from);
+            if is_cut { io::ErrorKind::UnexpectedEof.into() } else { e }
+        })
     }
 
     fn put_whole(&self, name: &str, body: &mut dyn Body) -> io::Result<()> {

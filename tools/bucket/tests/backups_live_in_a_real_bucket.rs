@@ -130,6 +130,10 @@ fn a_large_object_goes_in_parts_and_a_body_that_fails_leaves_nothing() {
     assert_eq!(file.read_at(&mut part, (8 << 20) - 500).unwrap(), 1000);
     let expected: Vec<u8> = ((8u64 << 20) - 500..).take(1000).map(|at| (at % 251) as u8).collect();
     assert_eq!(part, expected);
+    // Of an object that has been cut off, what stands behind its end is asked for.
+    let file = place.open("x/segment/1", 40 << 20).unwrap();
+    let behind = file.read_at(&mut part, 30 << 20).unwrap_err();
+    assert_eq!(behind.kind(), std::io::ErrorKind::UnexpectedEof, "{behind}");
 }
 
 #[test]

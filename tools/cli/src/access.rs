@@ -216,19 +216,12 @@ impl Access {
 
     /// Opens the store for reading, around what is damaged if it must be; also returns the damage that stood in the way.
     pub(crate) fn read_around(&self) -> Run<(Store, Option<Error>)> {
-        let options = self.options(&self.provider_of_store()?)?;
-        // Not in salvage at once: that also passes over a journal that its writer is just archiving.
-        match Store::open_read_only(options.clone().recovery(Recovery::Strict)) {
-            Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
-                Ok((Store::open_read_only(options.recovery(Recovery::Salvage))?, Some(e)))
-            }
-            opened => Ok((opened?, None)),
-        }
+        around(self.options(&self.provider_of_store()?)?)
     }
 
-    /// Opens a store in another directory for reading, with the same keys.
-    pub(crate) fn read_at(&self, dir: &Path) -> Run<Store> {
-        Ok(Store::open_read_only(self.options_at(dir, &self.provider()?)?)?)
+    /// As [`read_around`](Self::read_around), a store in another directory, with the same keys.
+    pub(crate) fn read_around_at(&self, dir: &Path) -> Run<(Store, Option<Error>)> {
+        around(self.options_at(dir, &self.provider()?)?)
     }
 
     /// Opens the store for writing.
@@ -310,6 +303,16 @@ impl Access {
         let mut urls = self.mirrors.iter().filter_map(|mirror| bucket_url(mirror));
         let options = Options::new(dir, files, Arc::clone(provider));
         urls.try_fold(options, |options, url| Ok(options.mirror_in(place(url)?)))
+    }
+}
+
+fn around(options: Options) -> Run<(Store, Option<Error>)> {
+    // Not in salvage at once: that also passes over a journal that its writer is just archiving.
+    match Store::open_read_only(options.clone().recovery(Recovery::Strict)) {
+        Err(e) if e.damaged_file().is_some() => {
+            Ok((Store::open_read_only(options.recovery(Recovery::Salvage))?, Some(e)))
+        }
+        opened => Ok((opened?, None)),
     }
 }
 

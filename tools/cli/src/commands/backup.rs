@@ -296,15 +296,19 @@ fn write_metrics(file: &Path, done: Option<(&Done, Duration)>) -> Run<()> {
     lines.extend(if done.is_some() { Some(good) } else { last });
     if let Some((done, took)) = done {
         let figures = [
-            ("duration_seconds", "How long it took.", took.as_secs_f64()),
-            ("store_bytes", "Bytes that it holds.", done.bytes as f64),
-            ("copied_bytes", "Bytes that it copied.", done.copied_bytes as f64),
-            ("damaged_places", "Damage of the store that it met.", done.damage.len() as f64),
+            ("reelvault_backup_duration_seconds", "How long it took.", took.as_secs_f64()),
+            ("reelvault_backup_store_bytes", "Bytes that it holds.", done.bytes as f64),
+            ("reelvault_backup_copied_bytes", "Bytes that it copied.", done.copied_bytes as f64),
+            (
+                "reelvault_backup_damaged_places",
+                "Damage of the store that it met.",
+                done.damage.len() as f64,
+            ),
         ];
         for (name, help, value) in figures {
-            lines.push(format!("# HELP reelvault_backup_{name} {help}"));
-            lines.push(format!("# TYPE reelvault_backup_{name} gauge"));
-            lines.push(format!("reelvault_backup_{name} {value}"));
+            lines.push(format!("# HELP {name} {help}"));
+            lines.push(format!("# TYPE {name} gauge"));
+            lines.push(format!("{name} {value}"));
         }
     }
     let mut beside = file.as_os_str().to_owned();

@@ -20,7 +20,7 @@ Examples:
 Without --read-data it opens every snapshot and compares sizes; with it, it
 reads the data, or a share of it drawn anew each time, and compares digests.
 When it finds damage it lists it and ends with 13; `backup --repair` puts right
-what the store still has.";
+what the store still has, and `prune` removes a mark that cannot be read.";
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -97,7 +97,7 @@ pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
         exit: Exit::Corrupt,
         what: human::of(places, "damaged place was found", "damaged places were found"),
         help: "What else it holds can be restored. Put right what the store still has with: \
-               reelvault backup --repair"
+               reelvault backup --repair. A mark goes with: reelvault prune"
             .to_owned(),
     });
     Ok(Exit::Corrupt)

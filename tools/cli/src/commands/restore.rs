@@ -1,6 +1,6 @@
 //! `restore`: a store out of a snapshot, whole or in part.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reelvault::backup::{Repository, Restored, What};
 use reelvault::{Depth, Error, SessionId, SiteId};
@@ -29,7 +29,8 @@ exist any more. What was erased or has expired since the snapshot was made is
 not restored.
 
 When damage is met, all else is restored, and the command ends with 13: what is
-damaged is there as it is, and of a --site or --session alone it is left out.";
+damaged is there as it is, and of a --site or --session alone it is left out.
+A damaged snapshot that --at comes across is passed over, and told as well.";
 
 /// A snapshot that was taken longer before the wanted time is not taken for it unasked.
 const EXACT_MS_DEFAULT: &str = "26h";
@@ -45,7 +46,7 @@ pub(crate) struct Args {
     /// The number of the snapshot; without it, the newest
     #[arg(long, value_name = "NUMBER")]
     snapshot: Option<u64>,
-    /// The store as it was at this time: the newest snapshot at or before it
+    /// The store as it was at this time: the newest snapshot at or before it that can be read
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with = "snapshot")]
     at: Option<When>,
     /// With --at: fail if that snapshot is older than the time by more than this
@@ -86,34 +87,35 @@ impl Args {
         }
     }
 
-    /// The snapshot that is meant; an error if none comes near enough to the time that was asked for.
-    fn choose(&self, repository: &Repository) -> Run<u64> {
+    /// The snapshot that is meant, and damage of those that were passed over; an error if none comes near enough to the time that was
+    /// asked for.
+    fn choose(&self, repository: &Repository) -> Run<(u64, Vec<Error>)> {
         if let Some(number) = self.snapshot {
-            return Ok(number);
+            return Ok((number, Vec::new()));
         }
-        let Some(at) = self.at else { return Ok(repository.latest(None)?) };
+        let Some(at) = self.at else { return Ok((repository.latest(None)?, Vec::new())) };
         let at_ms = at.within(0);
-        let number = repository.latest(Some(at_ms))?;
-        let (snapshots, _) = repository.snapshots()?;
-        let taken = snapshots.iter().find(|s| s.number == number).map_or(0, |s| s.taken_ms);
-        if at_ms.saturating_sub(taken) > self.within {
+        let (found, damage) = repository.latest_at(at_ms)?;
+        if at_ms.saturating_sub(found.taken_ms) > self.within {
+            let readable = if damage.is_empty() { "" } else { " that can be read" };
             return Err(Failure::new(
                 Exit::Failed,
                 format!(
-                    "the newest snapshot before {} is {number}, of {}",
+                    "the newest snapshot before {}{readable} is {}, of {}",
                     human::time(at_ms),
-                    human::time(taken)
+                    found.number,
+                    human::time(found.taken_ms)
                 ),
                 "If that is near enough, name it with --snapshot, or allow more with --within.",
             ));
         }
-        Ok(number)
+        Ok((found.number, damage))
     }
 }
 
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
     let repository = access.repository(&args.repository.repo, false)?;
-    let number = args.choose(&repository)?;
+    let (number, passed_over) = args.choose(&repository)?;
     let dir = std::path::absolute(&args.dir)
         .map_err(|e| Failure::io(format_args!("finding {}", args.dir.display()), &e))?;
     let _guard = interrupt::Guard::new();
@@ -124,18 +126,26 @@ pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
         !interrupt::is_set()
     });
     bar.finish_and_clear();
-    let restored = restored?;
-    let damage = match args.verify {
-        false => None,
-        true => Some(access.read_at(&dir)?.verify(Depth::Content, |_, _| {})?.damage),
-    };
+    let mut restored = restored?;
+    // One of them may have been meant.
+    restored.damage.splice(0..0, passed_over);
+    let found = args.verify.then(|| verify(access, &dir)).transpose();
+    // What was restored is told even if it cannot be verified.
+    let verified = found.as_ref().ok().and_then(Option::as_ref).map(Vec::is_empty);
     if out.is_json() {
-        out.document(&body(&restored, damage.as_ref().map(Vec::is_empty)))?;
+        out.document(&body(&restored, verified))?;
     } else {
-        print(&restored, damage.as_ref().map(Vec::is_empty), out)?;
+        print(&restored, verified, out)?;
     }
     out.flush()?;
-    Ok(conclude(&restored, damage.iter().flatten().next()))
+    Ok(conclude(&restored, found?.iter().flatten().next()))
+}
+
+/// The damage of what was restored, also that which stands in the way of opening it.
+fn verify(access: &Access, dir: &Path) -> Run<Vec<Error>> {
+    let (store, in_the_way) = access.read_around_at(dir)?;
+    let found = store.verify(Depth::Content, |_, _| {})?;
+    Ok(in_the_way.into_iter().chain(found.damage).collect())
 }
 
 /// How to end: damage that was met while restoring goes before what verifying found, which may be the same.

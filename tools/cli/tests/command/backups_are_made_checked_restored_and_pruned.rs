@@ -164,6 +164,28 @@ fn old_snapshots_are_pruned_and_the_newest_stays() {
 }
 
 #[test]
+fn a_damaged_snapshot_is_passed_over_when_a_time_is_asked_for() {
+    let (place, repo) = recorded(1);
+    for _ in 0..2 {
+        place.ok(&["backup", "--repo", &repo]);
+    }
+    // The newest is the first by name.
+    let snapshots = walk(&place.path("backups")).into_iter().filter(|p| p.contains("/snapshot/"));
+    let newest = snapshots.min().unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let dir = place.path("restored").to_str().unwrap().to_owned();
+    let ran = place.run(&["restore", &dir, "--repo", &repo, "--at", "now", "--json"]);
+    assert_eq!(ran.code, 13, "{ran:?}");
+    let told = json(&ran.out);
+    assert_eq!((&told["snapshot"], told["damage"].as_array().unwrap().len()), (&Value::from(1), 1));
+    let store = place.path("store").to_str().unwrap().to_owned();
+    assert_eq!(content(&place, &dir), content(&place, &store));
+}
+
+#[test]
 fn a_backup_that_is_killed_again_and_again_ends_whole() {
     let (place, repo) = recorded(6);
     place.ok(&["archive"]);

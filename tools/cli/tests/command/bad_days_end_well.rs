@@ -328,3 +328,19 @@ fn verify_lists_damaged_journals_and_changes_nothing() {
         assert_eq!(store_files(&place), before);
     }
 }
+
+#[test]
+fn a_restore_of_a_damaged_journal_tells_what_it_did_even_if_it_is_verified() {
+    let place = with_damaged_journal(|len| len / 2);
+    let repo = place.path("backups").to_str().unwrap().to_owned();
+    assert_eq!(place.run(&["backup", "--repo", &repo]).code, 13);
+    let ways: [&[&str]; 4] = [&[], &["--salvage"], &["--verify"], &["--verify", "--salvage"]];
+    for (n, how) in ways.into_iter().enumerate() {
+        let dir = place.path(&format!("restored-{n}")).to_str().unwrap().to_owned();
+        let (code, told) = place.json(&[&["restore", &dir, "--repo", &repo], how].concat());
+        assert_eq!(code, 13, "{how:?}: {told}");
+        assert_eq!(told["damage"].as_array().unwrap().len(), 1, "{how:?}: {told}");
+        let verified = if how.contains(&"--verify") { json!(false) } else { Value::Null };
+        assert_eq!((&told["verified"], &told["journals"]), (&verified, &json!(1)), "{how:?}");
+    }
+}
