@@ -1,13 +1,16 @@
 //! `export`: a site's sessions to a directory of NDJSON files and an index.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use reelvault::limits::DAY_MS;
 use reelvault::{Order, Query, SessionInfo, Site, SiteId, VisitorId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{replay, sessions};
@@ -28,7 +31,9 @@ Examples:
 What is written is in the clear: keep it accordingly. Files that are there with
 the right size are not written again, except with --chunks; so an export that
 was interrupted goes on where it was. index.json is written last, and names the
-file of each session.";
+file of each session, and under \"earlier\" those of exports before this one.
+Where an id was used again, the file of the session that is exported second has
+the day on which it started in its name.";
 
 /// Longest file name before its ending, in bytes; longer ones are cut and told apart by a hash.
 const NAME_BYTES_MAX: usize = 160;
@@ -76,6 +81,14 @@ struct Entry<'a> {
     file: &'a str,
     #[serde(flatten)]
     session: SessionBody<'a>,
+}
+
+/// Of an entry of an index: whose a file is.
+#[derive(Deserialize)]
+struct Whose {
+    file: String,
+    id: String,
+    start_ms: u64,
 }
 
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
@@ -132,6 +145,17 @@ struct Export<'a> {
     index: BufWriter<File>,
     tally: Tally,
     problems: Vec<Told>,
+    /// The beginning of an index of this site.
+    head: String,
+    /// Whose files are, by digests of their names: as the index says that was there, and as they are given now.
+    owners: HashMap<u64, Owner>,
+}
+
+/// Whose a file is.
+struct Owner {
+    session: u64,
+    /// Whether the index that is being written names the file.
+    is_told: bool,
 }
 
 impl<'a> Export<'a> {
@@ -139,12 +163,19 @@ impl<'a> Export<'a> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&args.out);
         made.map_err(|e| Failure::io(format_args!("making {}", args.out.display()), &e))?;
         let index = create(&args.out.join("index.json.part"))?;
-        let mut export = Self { args, site, index, tally: Tally::default(), problems: Vec::new() };
-        let site = to_json(&args.site.as_str())?;
+        let name = to_json(&args.site.as_str())?;
         let head = format!(
-            "{{\"reelvault\":{SCHEMA},\"command\":\"export\",\"site\":{site},\"sessions\":["
+            "{{\"reelvault\":{SCHEMA},\"command\":\"export\",\"site\":{name},\"sessions\":["
         );
-        export.write_index(&head)?;
+        let owner = |(_, whose): (String, Whose)| {
+            let session = digest(&(&*whose.id, whose.start_ms));
+            (digest(&*whose.file), Owner { session, is_told: false })
+        };
+        let owners = entries(&args.out, &head).map(owner).collect();
+        let (tally, problems) = (Tally::default(), Vec::new());
+        let mut export = Self { args, site, index, tally, problems, head, owners };
+        let begun = export.head.clone();
+        export.write_index(&begun)?;
         Ok(export)
     }
 
@@ -154,9 +185,28 @@ impl<'a> Export<'a> {
         written.map_err(|e| Failure::io(format_args!("writing {}", path.display()), &e))
     }
 
+    /// The name of a session's file, and whether nobody else's is there under it. An id may be used again two days later: then
+    /// the day of its start stands behind it, unless the file without it is this session's.
+    fn name(&mut self, info: &SessionInfo, session: u64) -> (String, bool) {
+        let name = safe_name(info.id.as_str());
+        let day = u32::try_from(info.start_ms / DAY_MS).unwrap_or(u32::MAX);
+        let (plain, dated) =
+            (format!("{name}.ndjson"), format!("{name}@{}.ndjson", human::day(day)));
+        let owner = |file: &str| self.owners.get(&digest(file)).map(|owner| owner.session);
+        let name = match owner(&plain) {
+            Some(of) if of == session => plain,
+            None if owner(&dated) != Some(session) => plain,
+            _ => dated,
+        };
+        let is_free = owner(&name).is_none_or(|of| of == session);
+        self.owners.insert(digest(&*name), Owner { session, is_told: false });
+        (name, is_free)
+    }
+
     fn session(&mut self, info: &SessionInfo) -> Run<()> {
-        let name = format!("{}.ndjson", safe_name(info.id.as_str()));
-        match self.file(info, &name) {
+        let session = digest(&(info.id.as_str(), info.start_ms));
+        let (name, is_free) = self.name(info, session);
+        match self.file(info, &name, is_free) {
             Ok(()) => {}
             // One session that cannot be read does not keep the others back.
             Err(Failure::Told(told)) if matches!(told.exit, Exit::Corrupt | Exit::Failed) => {
@@ -169,22 +219,23 @@ impl<'a> Export<'a> {
         let comma = if self.tally.sessions > 0 { ",\n" } else { "\n" };
         let entry = to_json(&Entry { file: &name, session: info.into() })?;
         self.tally.sessions += 1;
+        self.owners.insert(digest(&*name), Owner { session, is_told: true });
         self.write_index(&format!("{comma}{entry}"))
     }
 
     /// Writes the file of a session, whole or not at all.
-    fn file(&mut self, info: &SessionInfo, name: &str) -> Run<()> {
+    fn file(&mut self, info: &SessionInfo, name: &str, is_free: bool) -> Run<()> {
         let path = self.args.out.join(name);
         // With header lines the size is not known before, so those files are written anew.
         let there = fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == info.raw_bytes);
-        if there && !self.args.again && !self.args.chunks {
+        if there && is_free && !self.args.again && !self.args.chunks {
             self.tally.kept += 1;
             return Ok(());
         }
         let part = self.args.out.join(format!("{name}.part"));
         let written = (|| {
             let mut file = create(&part)?;
-            let mut replay = self.site.replay(&info.id)?;
+            let mut replay = self.site.replay_listed(info)?;
             replay::write(&mut replay, self.args.chunks.then_some(info), &mut file, failed)?;
             let file = file.into_inner().map_err(|e| failed(e.error()))?;
             let bytes = file.metadata().map_err(|e| failed(&e))?.len();
@@ -205,7 +256,22 @@ impl<'a> Export<'a> {
         }
     }
 
+    /// Names the files of earlier exports that are there still: without it the next export would not know whose they are.
+    fn earlier(&mut self) -> Run<()> {
+        let mut comma = "\n";
+        for (line, whose) in entries(&self.args.out, &self.head) {
+            let is_told = self.owners.get(&digest(&*whose.file)).is_some_and(|o| o.is_told);
+            if !is_told && self.args.out.join(&whose.file).is_file() {
+                self.write_index(&format!("{comma}{line}"))?;
+                comma = ",\n";
+            }
+        }
+        Ok(())
+    }
+
     fn end(mut self) -> Run<Self> {
+        self.write_index("\n],\"earlier\":[")?;
+        self.earlier()?;
         self.write_index("\n]}\n")?;
         let (part, path) =
             (self.args.out.join("index.json.part"), self.args.out.join("index.json"));
@@ -215,6 +281,26 @@ impl<'a> Export<'a> {
         fs::rename(&part, &path).map_err(failed)?;
         Ok(self)
     }
+}
+
+/// The entries of the index that is there, each on its line as it was written. One of another site, or none, tells nothing.
+fn entries(out: &Path, head: &str) -> impl Iterator<Item = (String, Whose)> + use<> {
+    let index = File::open(out.join("index.json")).ok();
+    let mut lines =
+        index.into_iter().flat_map(|file| BufReader::new(file).lines().map_while(Result::ok));
+    let is_ours = lines.next().is_some_and(|first| first == head);
+    lines.take_while(move |_| is_ours).filter_map(|line| {
+        let entry = line.strip_suffix(',').unwrap_or(&line).to_owned();
+        let whose = serde_json::from_str(&entry).ok()?;
+        Some((entry, whose))
+    })
+}
+
+/// Stands for a name or a session: those of millions would take their room. That two are equal by chance costs a longer name.
+fn digest<T: Hash + ?Sized>(what: &T) -> u64 {
+    let mut digest = DefaultHasher::new();
+    what.hash(&mut digest);
+    digest.finish()
 }
 
 /// The name of such a file carries the session's id, so the message does not carry the name.

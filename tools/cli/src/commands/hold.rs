@@ -1,7 +1,7 @@
 //! `hold`, `release` and `holds`: sessions that are kept beyond their retention.
 
 use reelvault::retention::Certificate;
-use reelvault::{HoldInfo, SiteId};
+use reelvault::{Error, HoldInfo, InputError, SessionInfo, Site, SiteId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -11,14 +11,17 @@ use crate::exit::{Exit, Failure, Run};
 use crate::human;
 use crate::info;
 use crate::output::{Column, Out, note, table};
+use crate::when::When;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   reelvault hold shop.example s-5f3a19 --reason \"court order 12 O 34/26\"
+  reelvault hold shop.example s-5f3a19 --start 2026-11-22 --reason complaint
   reelvault holds shop.example
   reelvault release shop.example s-5f3a19
 
-A session that is held outlives its retention, and is erased only with --held.";
+A session that is held outlives its retention, and is erased only with --held.
+Of the sessions of one id one alone is held at a time.";
 
 pub(crate) const RELEASE_EXAMPLES: &str = "\
 Examples:
@@ -40,6 +43,10 @@ pub(crate) struct HoldArgs {
     /// The session's id, or the beginning of it
     #[arg(value_name = "SESSION")]
     session: String,
+    /// The session of this id that started on the day (UTC) of this time; the id must be whole. Once that day has expired, the
+    /// command ends with 15
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    start: Option<When>,
     /// Why, 1 to 1,024 bytes; told to whoever lists the holds
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -102,7 +109,7 @@ struct List<'a> {
 pub(crate) fn run(access: &Access, args: &HoldArgs, out: &mut Out) -> Run {
     let store = access.write()?;
     let site = access::site(&store, &args.site)?;
-    let info = info::find(&site, &args.session)?;
+    let info = info::find_at(&site, &args.session, args.start)?;
     if info.held {
         return Err(Failure::new(
             Exit::Failed,
@@ -110,12 +117,26 @@ pub(crate) fn run(access: &Access, args: &HoldArgs, out: &mut Out) -> Run {
             "See why with: reelvault holds SITE. For another reason, release it first.",
         ));
     }
-    let certificate = site.hold(&info.id, &args.reason)?;
+    let certificate = site.hold_at(&info.id, info.start_ms, &args.reason).map_err(|e| match e {
+        Error::Input(InputError::Option { name: "hold", .. }) if is_other_held(&site, &info) => {
+            Failure::new(
+                Exit::Failed,
+                "another session of this id is held; nothing was changed",
+                "See it with: reelvault holds SITE. One of an id is held at a time.",
+            )
+        }
+        e => e.into(),
+    })?;
     drop(site);
     store.close()?;
     let until = human::day(info.expiry_day);
     let kept = format!("the session, beyond {until}, until it is released");
     print(&args.site, info.id.as_str(), ("held", kept), &certificate, out)
+}
+
+/// Whether another session of the same id is held. What cannot be read is no reason to say so.
+fn is_other_held(site: &Site, info: &SessionInfo) -> bool {
+    site.holds().is_ok_and(|holds| holds.iter().any(|hold| hold.session == info.id))
 }
 
 pub(crate) fn release(access: &Access, args: &ReleaseArgs, out: &mut Out) -> Run {

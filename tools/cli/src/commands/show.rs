@@ -45,8 +45,9 @@ struct Body<'a> {
 pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
     let site = access::site(&access.read()?, &args.site)?;
     let info = info::find_at(&site, &args.session, args.start)?;
+    let ours = |hold: &HoldInfo| hold.session == info.id && hold.start_ms == info.start_ms;
     let hold = match info.held {
-        true => site.holds()?.into_iter().find(|hold| hold.session == info.id),
+        true => site.holds()?.into_iter().find(ours),
         false => None,
     };
     if out.is_json() {

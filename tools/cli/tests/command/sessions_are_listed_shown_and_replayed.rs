@@ -177,6 +177,85 @@ fn an_export_is_complete_and_goes_on_where_it_was() {
     assert_eq!(parts.count(), 0);
 }
 
+/// Their sizes are the same, so a file that is there tells nothing.
+#[test]
+fn sessions_of_one_id_are_exported_each_to_a_file_of_its_own() {
+    let place = Place::with_site();
+    let later = hour_ago();
+    let starts = [later - 3 * 86_400_000, later];
+    for start in starts {
+        let file = place.file("up.ndjson", chunk(&id(1), 0, &recording(start, 20)));
+        place.ok(&["import", "--site", "shop", &file]);
+    }
+    let out = place.path("export");
+    let args = ["export", "shop", "--out", out.to_str().unwrap()];
+    let (code, done) = place.json(&args);
+    assert_eq!((code, &done["sessions"], &done["written"]), (0, &json!(2), &json!(2)));
+    let index: Value =
+        serde_json::from_str(&fs::read_to_string(out.join("index.json")).unwrap()).unwrap();
+    let mut files = Vec::new();
+    for (entry, start) in index["sessions"].as_array().unwrap().iter().zip(starts) {
+        files.push(entry["file"].as_str().unwrap());
+        let text = fs::read_to_string(out.join(files[files.len() - 1])).unwrap();
+        assert_eq!(entry["start_ms"], start);
+        assert_eq!(text, lines(&recording(start, 20)));
+        let start = start.to_string();
+        assert_eq!(text, place.ok(&["replay", "shop", &id(1), "--start", &start]));
+    }
+    assert_eq!(files[0], format!("{}.ndjson", id(1)));
+    assert!(files[1].starts_with(&format!("{}@20", id(1))), "the day stands in it");
+    let (_, again) = place.json(&args);
+    assert_eq!((&again["written"], &again["kept"]), (&json!(0), &json!(2)));
+}
+
+/// Each week's export named the files anew: the later session of an id replaced the earlier one, or was taken to be there.
+#[test]
+fn sessions_of_one_id_keep_their_files_when_other_windows_are_exported() {
+    let place = Place::with_site();
+    let later = hour_ago();
+    let earlier = later - 3 * 86_400_000;
+    for start in [earlier, later] {
+        let file = place.file("up.ndjson", chunk(&id(1), 0, &recording(start, 20)));
+        place.ok(&["import", "--site", "shop", &file]);
+    }
+    let out = place.path("export");
+    let middle = (later - 86_400_000).to_string();
+    let export = |window: &[&str]| {
+        let args = [&["export", "shop", "--out", out.to_str().unwrap()][..], window].concat();
+        let (code, done) = place.json(&args);
+        assert_eq!(code, 0, "{done}");
+        let index = fs::read_to_string(out.join("index.json")).unwrap();
+        let index: Value = serde_json::from_str(&index).unwrap();
+        (done, index)
+    };
+    let text =
+        |entry: &Value| fs::read_to_string(out.join(entry["file"].as_str().unwrap())).unwrap();
+
+    let (_, first) = export(&["--to", &middle]);
+    let plain = format!("{}.ndjson", id(1));
+    assert_eq!((&first["sessions"][0]["file"], &first["earlier"]), (&json!(plain), &json!([])));
+    let (done, second) = export(&["--from", &middle]);
+    assert_eq!((&done["sessions"], &done["written"]), (&json!(1), &json!(1)));
+    assert_ne!(second["sessions"][0]["file"], plain);
+    assert_eq!(second["earlier"], first["sessions"]);
+    // What no window has had for a while is not forgotten.
+    let (_, none) = export(&["--from", &middle, "--to", &(later - 43_200_000).to_string()]);
+    assert_eq!(none["earlier"].as_array().unwrap().len(), 2, "{none}");
+    for (window, sessions) in [
+        (vec!["--from", &*middle], vec![&second["sessions"][0]]),
+        (vec!["--to", &*middle], vec![&first["sessions"][0]]),
+        (vec![], vec![&first["sessions"][0], &second["sessions"][0]]),
+    ] {
+        let (done, index) = export(&window);
+        assert_eq!((&done["written"], &done["kept"]), (&json!(0), &json!(sessions.len())));
+        let files = |all: &[&Value]| all.iter().map(|e| e["file"].clone()).collect::<Vec<_>>();
+        let told: Vec<_> = index["sessions"].as_array().unwrap().iter().collect();
+        assert_eq!(files(&told), files(&sessions));
+        assert_eq!(text(&first["sessions"][0]), lines(&recording(earlier, 20)));
+        assert_eq!(text(&second["sessions"][0]), lines(&recording(later, 20)));
+    }
+}
+
 #[test]
 fn ids_cannot_lead_an_export_elsewhere() {
     let place = Place::with_site();

@@ -188,6 +188,32 @@ fn a_held_session_outlives_its_retention_and_is_erased_only_when_said() {
 }
 
 #[test]
+fn of_two_sessions_of_one_id_the_one_is_held_that_was_meant() {
+    let place = Place::with_site();
+    let later = hour_ago();
+    let starts = [later - 3 * 86_400_000, later];
+    for start in starts {
+        let file = place.file("up.ndjson", chunk(&id(1), 0, &recording(start, 5)));
+        place.ok(&["import", "--site", "shop", &file]);
+    }
+    let [early, late] = starts.map(|ms| ms.to_string());
+    let hold =
+        |start: &str| place.run(&["hold", "shop", &id(1), "--start", start, "--reason", "x"]);
+    assert_eq!(hold("2001-01-01").code, 1, "no session started then");
+    assert_eq!(hold(&early).code, 0);
+    assert_eq!(place.json(&["holds", "shop"]).1["holds"][0]["start_ms"], starts[0]);
+    let held = |start: &str| {
+        let (_, shown) = place.json(&["show", "shop", &id(1), "--start", start]);
+        (shown["session"]["held"].clone(), shown["hold"]["reason"].clone())
+    };
+    assert_eq!(held(&early), (true.into(), "x".into()));
+    assert_eq!(held(&late), (false.into(), serde_json::Value::Null));
+    let refused = hold(&late);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("another"), "{}", refused.err);
+}
+
+#[test]
 fn a_hold_that_is_released_leaves_the_session_to_its_retention() {
     let place = some(1);
     place.ok(&["hold", "shop", SECRET, "--reason", "complaint"]);
