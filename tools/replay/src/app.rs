@@ -18,12 +18,15 @@ use crate::auth::oidc::OpenId;
 use crate::blocking::Blocking;
 use crate::config::Config;
 use crate::limits::PASSWORD_CHECKS_MAX;
+use crate::memory::Memory;
 use crate::monitor::checks::Checks;
-use crate::monitor::incidents::{self, Incidents};
-use crate::monitor::metrics::Metrics;
+use crate::monitor::incidents::{self, IncidentKind, Incidents};
+use crate::monitor::metrics::{Kind, Metrics};
 use crate::monitor::scrub::{self, Scrub};
+use crate::problem::Problem;
 use crate::rate::Rates;
 use crate::service::StartError;
+use crate::shares::Shares;
 use crate::source::Source;
 use crate::tls::certificates::Certificates;
 
@@ -48,8 +51,10 @@ pub(crate) struct App {
     pub(crate) deeds: std::sync::Mutex<()>,
     /// Requests that may be worked on.
     pub(crate) requests: Arc<Semaphore>,
-    /// KiB of memory for what is on its way.
-    pub(crate) memory: Arc<Semaphore>,
+    /// Those of each address.
+    pub(crate) shares: Arc<Shares>,
+    /// Memory for what is on its way.
+    pub(crate) memory: Memory,
     pub(crate) password_checks: Semaphore,
     /// From where a site may be used.
     pub(crate) allowed: HashMap<SiteId, Vec<IpNet>>,
@@ -73,6 +78,8 @@ impl App {
         let issuers = config.oidc.iter().map(OpenId::new).collect::<Result<Vec<_>, _>>();
         let log = |e: crate::sealed_log::LogError| StartError::Log(e);
         let sealer = store.sealer(incidents::PURPOSE)?;
+        let incidents = Incidents::open(&env, state, sealer).map_err(log)?;
+        let was_damaged = incidents.is_open(IncidentKind::Integrity);
         Ok(Self {
             blocking: Blocking::new(),
             audit: Audit::start(&env, state, Arc::clone(&source)).map_err(failed)?,
@@ -84,11 +91,12 @@ impl App {
             rates: Rates::new(&config.limits),
             metrics: Metrics::new(),
             checks: Checks::default(),
-            incidents: Incidents::open(&env, state, sealer).map_err(log)?,
-            scrub: Scrub::open(&env, state, store.sealer(scrub::PURPOSE)?),
+            incidents,
+            scrub: Scrub::open(&env, state, store.sealer(scrub::PURPOSE)?, was_damaged),
             deeds: std::sync::Mutex::new(()),
             requests: Arc::new(Semaphore::new(config.limits.requests as usize)),
-            memory: Arc::new(Semaphore::new(memory_kib(&config) as usize)),
+            shares: Arc::default(),
+            memory: Memory::new(config.limits.replay_mib),
             password_checks: Semaphore::new(PASSWORD_CHECKS_MAX),
             allowed: config.sites.iter().map(|s| (s.id.clone(), s.allow.clone())).collect(),
             metrics_token: token(config.metrics.token_file.as_deref())?,
@@ -103,9 +111,12 @@ impl App {
         self.stopping.load(Relaxed)
     }
 
-    /// KiB that one step of a replay may take at most.
-    pub(crate) fn memory_kib(&self) -> u32 {
-        memory_kib(&self.config)
+    /// Damage that was met in reading, if that is the problem, is counted and told to the checks.
+    pub(crate) fn met(&self, problem: &Problem) {
+        if let Some((file, kind)) = problem.damage.as_deref() {
+            self.metrics.read_errors.get_or_create(&Kind { kind }).inc();
+            self.scrub.met(file);
+        }
     }
 
     /// Sets the figures that are those of the store, and gives all of them.
@@ -141,10 +152,6 @@ impl App {
         m.audit_dropped.set(audit.dropped.load(Relaxed) as i64);
         m.text()
     }
-}
-
-fn memory_kib(config: &Config) -> u32 {
-    config.limits.replay_mib.saturating_mul(1024)
 }
 
 /// The digest of the token with which metrics are read.

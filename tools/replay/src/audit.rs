@@ -133,6 +133,7 @@ impl Audit {
             denied: HashMap::new(),
             failing: HashSet::new(),
             unsynced: HashSet::new(),
+            lost: false,
         };
         let writer = Arc::new(Mutex::new(writer));
         let (thread, writing) =
@@ -205,6 +206,8 @@ struct Writer {
     failing: HashSet<SiteHandle>,
     /// Sites whose log has records that may not be on the disk yet.
     unsynced: HashSet<SiteHandle>,
+    /// Whether since the last sync a log was closed whose records may never get to the disk.
+    lost: bool,
 }
 
 /// Writes deeds and refusals, and sees that all that was written gets to the disk.
@@ -254,13 +257,14 @@ fn run(writer: &Mutex<Writer>, jobs: &Receiver<Job>) {
 
 /// Makes durable what was written; nobody waits meanwhile who only writes.
 fn sync(writer: &Mutex<Writer>) -> bool {
-    let files: Vec<_> = {
+    let (files, lost): (Vec<_>, bool) = {
         let mut writer = writer.lock();
         let sites: Vec<SiteHandle> = writer.unsynced.drain().collect();
+        let lost = std::mem::take(&mut writer.lost);
         let file = |site: SiteHandle| Some((site, writer.logs.get(&site)?.0.file()?));
-        sites.into_iter().filter_map(file).collect()
+        (sites.into_iter().filter_map(file).collect(), lost)
     };
-    let mut all = true;
+    let mut all = !lost;
     for (site, file) in files {
         let synced = file.sync().map_err(LogError::from);
         all &= synced.is_ok();
@@ -301,9 +305,8 @@ impl Writer {
         if !self.logs.contains_key(&handle) {
             if self.logs.len() >= OPEN_MAX
                 && let Some(oldest) = self.logs.iter().min_by_key(|(_, l)| l.1).map(|(h, _)| *h)
-                && let Some((log, _)) = self.logs.remove(&oldest)
             {
-                log.sync()?;
+                self.close(oldest);
             }
             let folder = folder(&self.state, handle);
             let log = SealedLog::open(&self.env, &folder, site.sealer(PURPOSE)?)?;
@@ -324,9 +327,25 @@ impl Writer {
         let appended = log.append(&text);
         if appended.is_err() {
             // Opening it again finds out what is there.
-            self.logs.remove(&handle);
+            self.close(handle);
         }
         appended.map(drop)
+    }
+
+    /// Closes a log. Somebody may be waiting for records of it that are not on the disk yet, and nothing will sync them later.
+    fn close(&mut self, site: SiteHandle) {
+        let log = self.logs.remove(&site);
+        if !self.unsynced.remove(&site) {
+            return;
+        }
+        let synced = match log.and_then(|(log, _)| log.file()) {
+            Some(file) => file.sync(),
+            None => Err(std::io::Error::other("the log could not go on in its next file")),
+        };
+        if synced.is_err() {
+            self.lost = true;
+            self.note(site, &synced.map_err(LogError::from));
+        }
     }
 
     fn may_record_denied(&mut self, site: SiteHandle, minute: u64) -> bool {
@@ -408,3 +427,7 @@ fn parse(number: u64, plain: &[u8]) -> Result<AuditRecord, LogError> {
     let record = serde_json::from_slice(plain).map_err(|_| LogError::Damaged(number));
     record.map(|r| AuditRecord { number, ..r })
 }
+
+#[cfg(test)]
+#[path = "audit_tests.rs"]
+mod tests;

@@ -1,6 +1,5 @@
 //! One request: who makes it, what it names, and whether that may be had.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Extension, FromRequestParts, RawPathParams};
@@ -13,6 +12,8 @@ use crate::app::App;
 use crate::audit::{Action, Entry};
 use crate::auth::bearer;
 use crate::auth::cookie::{self, Person, SignedIn};
+use crate::auth::oidc;
+use crate::host::Asker;
 use crate::problem::{Answer, Problem};
 use crate::text::unescape;
 use crate::tls::Host;
@@ -21,7 +22,7 @@ use crate::tls::Host;
 #[derive(Clone, Debug)]
 pub(crate) struct Ctx {
     pub(crate) id: Arc<str>,
-    pub(crate) address: IpAddr,
+    pub(crate) asker: Asker,
     pub(crate) host: Host,
     /// The host as the request names it, with its port.
     pub(crate) authority: Arc<str>,
@@ -103,7 +104,7 @@ pub(crate) async fn identify(app: &Arc<App>, headers: &HeaderMap) -> Answer<Opti
         }
         let (app, token) = (Arc::clone(app), token.trim().to_owned());
         let checking = Arc::clone(&app);
-        let checked = app.blocking.issuer(move || bearer::check(&checking.bearers, &token)).await?;
+        let checked = app.blocking.token(move || bearer::check(&checking.bearers, &token)).await?;
         return Ok(checked.ok());
     }
     let Some(value) = cookie::find(headers, cookie::NAME) else { return Ok(None) };
@@ -126,9 +127,9 @@ pub(crate) fn signed_in(app: &App, value: &str) -> Option<(SignedIn, Caller)> {
                 .map(|g| crate::access::Grant { site: g.site.clone(), roles: g.roles.clone() });
             (format!("user:{name}"), name.clone(), grants.collect())
         }
-        Person::Issuer { oidc, subject, name, grants } => {
-            app.config.oidc.iter().find(|o| o.id == *oidc)?;
-            (format!("oidc:{oidc}:{subject}"), name.clone(), grants.clone())
+        Person::Issuer { oidc, issuer, subject, name, claims } => {
+            let rules = app.config.oidc.iter().find(|o| o.id == *oidc && o.issuer == *issuer)?;
+            (format!("oidc:{oidc}:{subject}"), name.clone(), oidc::grants(rules, claims))
         }
     };
     let expires_ms = inside.expires_ms;
@@ -167,6 +168,12 @@ impl Open {
         header("origin").is_some_and(|origin| !origin.eq_ignore_ascii_case(&ours))
     }
 
+    /// Whether a browser says that a page loads this as a part of it: neither a call of a script nor what a person follows.
+    fn is_loaded(&self) -> bool {
+        let loaded_as = self.headers.get("sec-fetch-dest");
+        loaded_as.is_some_and(|dest| dest != "empty" && dest != "document")
+    }
+
     fn deny_nobody(&self) {
         let site = self.param("site").and_then(|text| SiteId::new(text).ok());
         if let Some(site) = site {
@@ -176,7 +183,7 @@ impl Open {
                 action: Action::Denied,
                 session: self.session_text(),
                 outcome: "unauthorized",
-                address: self.ctx.address.to_string(),
+                address: self.ctx.asker.to_string(),
             });
         }
     }
@@ -221,14 +228,15 @@ impl QueryParams {
 }
 
 impl Call {
-    /// A cookie alone proves nothing of who wrote the page that sent it.
+    /// A cookie alone proves nothing of who wrote the page that sent it, and a recorded page is shown within ours: what it loads
+    /// as a picture or a style comes from the same site, but is no call of the page.
     fn check_same_site(&self) -> Answer<()> {
         if self.caller.via == Via::Bearer {
             return Ok(());
         }
         let safe = matches!(self.open.method, Method::GET | Method::HEAD);
         let marked = self.open.headers.get("x-reelvault").is_some_and(|v| v == "1");
-        if self.open.is_cross_site() || !(safe || marked) {
+        if self.open.is_cross_site() || self.open.is_loaded() || !(safe || marked) {
             return Err(Problem::cross_site());
         }
         Ok(())
@@ -271,7 +279,8 @@ impl Call {
 
     fn is_allowed_from_here(&self, site: &SiteId) -> bool {
         let allowed = self.open.app.allowed.get(site).filter(|nets| !nets.is_empty());
-        allowed.is_none_or(|nets| nets.iter().any(|net| net.contains(&self.open.ctx.address)))
+        let Asker { ip, is_known } = self.open.ctx.asker;
+        allowed.is_none_or(|nets| is_known && nets.iter().any(|net| net.contains(&ip)))
     }
 
     /// Whether a site is to be shown in lists.
@@ -302,7 +311,7 @@ impl Call {
             action,
             session,
             outcome,
-            address: self.open.ctx.address.to_string(),
+            address: self.open.ctx.asker.to_string(),
         }
     }
 

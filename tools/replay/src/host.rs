@@ -1,6 +1,7 @@
 //! Host names in requests, and the address of whoever asks.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::{HeaderMap, Uri, header};
 use ipnet::IpNet;
@@ -44,33 +45,64 @@ pub(crate) fn of_request<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a
     }
 }
 
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asker {
+    /// The address; if that is not known, the one of the proxy that knows it.
+    pub(crate) ip: IpAddr,
+    pub(crate) is_known: bool,
+}
+
+/// For the audit log.
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_known {
+            true => write!(f, "{}", self.ip),
+            false => write!(f, "unknown, by {}", self.ip),
+        }
+    }
+}
+
 /// The address of whoever asks: the connection's, unless that is a trusted proxy's, which then says so. Of several proxies
 /// the last one that is not trusted counts.
-pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Asker {
     let is_trusted = |ip: IpAddr| trusted.iter().any(|net| net.contains(&ip));
-    let mut at = peer.to_canonical();
-    if !is_trusted(at) {
-        return at;
+    let mut ip = peer.to_canonical();
+    if !is_trusted(ip) {
+        return Asker { ip, is_known: true };
     }
-    let all: Vec<&str> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|h| h.to_str().ok())
-        .flat_map(|h| h.split(','))
-        .collect();
-    for text in all.into_iter().rev() {
+    // As bytes: a client may have sent what is no text, and a proxy has added its own word behind that.
+    let all = headers.get_all("x-forwarded-for").iter();
+    let all: Vec<&[u8]> = all.flat_map(|h| h.as_bytes().split(|b| *b == b',')).collect();
+    for said in all.into_iter().rev() {
         // What cannot be read ends the chain: the proxy that wrote it is whom we know.
-        let Ok(ip) = text.trim().parse::<IpAddr>() else { break };
-        at = ip.to_canonical();
-        if !is_trusted(at) {
+        let Some(said) = address(said) else { return Asker { ip, is_known: false } };
+        ip = said;
+        if !is_trusted(ip) {
             break;
         }
     }
-    at
+    Asker { ip, is_known: true }
+}
+
+/// An address as proxies write it, perhaps in brackets, perhaps with a port.
+fn address(said: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(said).ok()?.trim();
+    let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let ip = match inside {
+        Some(inside) => inside.parse::<Ipv6Addr>().ok()?.into(),
+        None => match text.parse::<SocketAddr>() {
+            Ok(with_port) => with_port.ip(),
+            Err(_) => text.parse::<IpAddr>().ok()?,
+        },
+    };
+    Some(ip.to_canonical())
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -87,15 +119,30 @@ mod tests {
 
     #[test]
     fn only_a_trusted_proxy_is_believed() {
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let mut headers = HeaderMap::new();
-        headers.insert("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.2".parse().unwrap());
         let trusted = ["10.0.0.0/8".parse().unwrap()];
-        assert_eq!(client(ip("9.9.9.9"), &headers, &trusted), ip("9.9.9.9"));
-        assert_eq!(client(ip("10.0.0.1"), &headers, &trusted), ip("1.2.3.4"));
-        assert_eq!(client(ip("::ffff:10.0.0.1"), &headers, &trusted), ip("1.2.3.4"));
-        assert_eq!(client(ip("10.0.0.1"), &HeaderMap::new(), &trusted), ip("10.0.0.1"));
-        headers.insert("x-forwarded-for", "1.2.3.4, rubbish".parse().unwrap());
-        assert_eq!(client(ip("10.0.0.1"), &headers, &trusted), ip("10.0.0.1"));
+        let asker = |peer: &str, said: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in said {
+                let value = HeaderValue::from_bytes(value).unwrap();
+                headers.append("x-forwarded-for", value);
+            }
+            client(peer.parse().unwrap(), &headers, &trusted).to_string()
+        };
+        let chain: [&[u8]; 1] = [b"6.6.6.6, 1.2.3.4, 10.0.0.2"];
+        assert_eq!(asker("9.9.9.9", &chain), "9.9.9.9");
+        assert_eq!(asker("10.0.0.1", &chain), "1.2.3.4");
+        assert_eq!(asker("::ffff:10.0.0.1", &chain), "1.2.3.4");
+        assert_eq!(asker("10.0.0.1", &[]), "10.0.0.1");
+        // A proxy adds its word to whatever the client has sent, in the same header or in another one.
+        assert_eq!(asker("10.0.0.1", &[b"\xff, 1.2.3.4"]), "1.2.3.4");
+        assert_eq!(asker("10.0.0.1", &[b"\xff", b"1.2.3.4"]), "1.2.3.4");
+        for said in ["1.2.3.4:80", "::ffff:1.2.3.4", "[::ffff:1.2.3.4]", "[::ffff:1.2.3.4]:80"] {
+            assert_eq!(asker("10.0.0.1", &[said.as_bytes()]), "1.2.3.4", "{said}");
+        }
+        // What it says is no address: whose request it is, nobody knows.
+        for said in ["1.2.3.4, rubbish", "1.2.3.4,", "", "1.2.3.4, unknown", "[1.2.3.4]", "1.2.3"] {
+            assert_eq!(asker("10.0.0.1", &[said.as_bytes()]), "unknown, by 10.0.0.1", "{said}");
+        }
+        assert_eq!(asker("10.0.0.1", &[b"1.2.3.4, \xff, 10.0.0.2"]), "unknown, by 10.0.0.2");
     }
 }

@@ -1,5 +1,6 @@
 //! The outermost layer: every request and every answer passes it.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -7,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header,
+};
 use axum::response::{IntoResponse, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,10 +19,13 @@ use tower_service::Service;
 use crate::app::App;
 use crate::call::Ctx;
 use crate::host;
-use crate::limits::URI_BYTES_MAX;
+use crate::limits::{REQUESTS_PART, STREAMS_MAX, URI_BYTES_MAX};
 use crate::monitor::metrics::Kind;
 use crate::problem::{Answer, Problem};
+use crate::rate::network;
+use crate::shares::Share;
 use crate::tls::Connected;
+use crate::tls::activity::Asked;
 
 /// What a page of the service may load and do. The recorded page is replayed in a frame that inherits it.
 pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -27,12 +33,14 @@ pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-sr
     frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// Headers of every answer.
-const HEADERS: [(&str, &str); 8] = [
+const HEADERS: [(&str, &str); 9] = [
     ("content-security-policy", POLICY),
     ("strict-transport-security", "max-age=63072000; includeSubDomains"),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("referrer-policy", "no-referrer"),
+    // No policy keeps a browser from looking up the names that a recorded page links to.
+    ("x-dns-prefetch-control", "off"),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
     ("permissions-policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
@@ -54,6 +62,7 @@ where
     B::Error: Into<axum::BoxError>,
 {
     let begun = Instant::now();
+    let asked = connected.activity.begin(request.version() == Version::HTTP_2);
     let id: Arc<str> = request_id(&app).into();
     let method = request.method().clone();
     let outcome = inner(&app, router, &connected, request.map(Body::new), &id).await;
@@ -79,7 +88,7 @@ where
         request = %id, method = name, route, status = status.as_u16(), micros = took.as_micros() as u64,
         "answered"
     );
-    response.map(|body| Body::new(Counted { body, bytes: app.metrics.bytes.clone() }))
+    response.map(|body| Body::new(Counted { body, bytes: app.metrics.bytes.clone(), asked }))
 }
 
 /// A method that is counted under its own name; a client can invent others without end.
@@ -100,8 +109,8 @@ fn request_id(app: &App) -> String {
 }
 
 fn note(app: &App, problem: &Problem, id: &str) {
-    if let Some((file, damage)) = problem.damage.as_deref() {
-        let kind = damage_kind(*damage);
+    if let Some((file, kind)) = problem.damage.as_deref() {
+        let kind = *kind;
         app.metrics.read_errors.get_or_create(&Kind { kind }).inc();
         app.scrub.met(file);
         tracing::error!(request = id, file, kind, "damage met in reading");
@@ -153,19 +162,17 @@ async fn inner(
         None => request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or(name),
     };
     let peer = connected.peer.ip();
-    let address = host::client(peer, request.headers(), &app.config.proxy.trusted);
+    let asker = host::client(peer, request.headers(), &app.config.proxy.trusted);
     let authority = authority.into();
-    let ctx = Ctx { id: Arc::clone(id), address, host, authority };
+    let ctx = Ctx { id: Arc::clone(id), asker, host, authority };
     let uri = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
     if uri > URI_BYTES_MAX {
         return Err(Problem::uri_too_long());
     }
-    app.rates.address(address).inspect_err(|_| _ = refused("address"))?;
-    let place = Arc::clone(&app.requests).try_acquire_owned();
-    let place = place.map_err(|_| {
-        refused("requests");
-        Problem::busy()
-    })?;
+    app.rates.address(asker.ip).inspect_err(|_| _ = refused("address"))?;
+    // Whoever watches over the service ends it when this is not answered; that nobody else can be is no reason.
+    let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
+    let place = if is_probe { None } else { Some(place(app, asker.ip)?) };
     request.extensions_mut().insert(ctx);
     let time = Duration::from_secs(app.config.limits.request_seconds.into());
     let answer = tokio::time::timeout(time, router.call(request)).await;
@@ -177,10 +184,25 @@ async fn inner(
     Ok(response.map(|body| Body::new(Placed { body, _place: place })))
 }
 
+/// A place among all requests, and among those of its address.
+type Place = (OwnedSemaphorePermit, Share);
+
+fn place(app: &App, address: IpAddr) -> Result<Place, Problem> {
+    let busy = |kind| {
+        app.metrics.refused.get_or_create(&Kind { kind }).inc();
+        Problem::busy()
+    };
+    let most = (app.config.limits.requests / REQUESTS_PART).max(STREAMS_MAX);
+    let share = app.shares.enter(network(address), most);
+    let share = share.ok_or_else(|| busy("requests_per_address"))?;
+    let place = Arc::clone(&app.requests).try_acquire_owned();
+    Ok((place.map_err(|_| busy("requests"))?, share))
+}
+
 /// A body that holds the place of its request until it has been sent.
 struct Placed {
     body: Body,
-    _place: OwnedSemaphorePermit,
+    _place: Option<Place>,
 }
 
 impl HttpBody for Placed {
@@ -200,10 +222,11 @@ impl HttpBody for Placed {
     }
 }
 
-/// A body whose bytes are counted.
+/// A body whose bytes are counted, and whose client is watched.
 struct Counted {
     body: Body,
     bytes: prometheus_client::metrics::counter::Counter,
+    asked: Asked,
 }
 
 impl HttpBody for Counted {
@@ -214,10 +237,13 @@ impl HttpBody for Counted {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.bytes.inc_by(data.len() as u64);
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.bytes.inc_by(bytes as u64);
+                self.asked.gave(bytes);
+            }
+            _ => self.asked.waits(),
         }
         frame
     }

@@ -31,6 +31,7 @@ mod host;
 mod layer;
 pub mod limits;
 pub mod logs;
+mod memory;
 mod monitor;
 #[cfg(test)]
 mod parser_tests;
@@ -38,6 +39,7 @@ mod problem;
 mod rate;
 mod sealed_log;
 mod service;
+mod shares;
 mod source;
 mod stream;
 mod text;

@@ -19,6 +19,9 @@ pub const BODY_BYTES_MAX: usize = 16 << 10;
 pub const URI_BYTES_MAX: usize = 4 << 10;
 /// Streams that one HTTP/2 connection may have open: what a page needs, and no more.
 pub const STREAMS_MAX: u32 = 64;
+/// One address holds no more than one in so many of the places for requests, so that it takes a handful of them to keep all others out;
+/// but what one connection may ask for at once, it may in any case.
+pub const REQUESTS_PART: u32 = 4;
 /// Streams reset by the client before they were answered, at which the connection ends (CVE-2023-44487).
 pub const RESETS_MAX: usize = 32;
 /// Bytes of a body that are handed to the connection at a time, so that a slow client holds little.
@@ -27,6 +30,9 @@ pub const PIECE_BYTES: usize = 64 << 10;
 pub const TLS_BUFFER_BYTES_MAX: usize = 32 << 10;
 /// Stored bytes that one step of a replay reads, unless a block has more.
 pub const READ_BYTES_MAX: usize = 256 << 10;
+/// One in so many of `replay_mib` is left to those who are passed what is stored. Who unpacks it (gzip, plain, an archive) holds memory
+/// for as long as a client takes a whole block: a few that are slow must not keep every browser out.
+pub const PASSED_ON_PART: u32 = 4;
 /// Sessions of a page.
 pub const PAGE_MAX: usize = 1_000;
 /// Sessions of a page unless asked otherwise.
@@ -41,10 +47,16 @@ pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 pub const FETCH_BYTES_MAX: u64 = 1 << 20;
 /// How long an issuer may take to answer.
 pub const FETCH_TIME_MAX: Duration = Duration::from_secs(10);
+/// Bearer tokens that are checked at a time. Only the first of an issuer's tokens waits for the issuer.
+pub const TOKEN_CHECKS_MAX: usize = 16;
+/// People who are signing in at issuers at a time: those wait for what the issuers answer, and tokens must not wait for them.
+pub const SIGN_INS_MAX: usize = 16;
+/// The same at one issuer: one that hangs must not take the places of the others.
+pub const SIGN_INS_AT_ISSUER_MAX: usize = 4;
 /// Keys that are taken out of one key set.
 pub const KEYS_MAX: usize = 64;
 /// A key set is not fetched again within this time because of a token that names an unknown key: a forger must not
-/// make the service a load on its issuer.
+/// make the service a load on its issuer. Nor is what an issuer says of itself, if it could not be had.
 pub const REFETCH_TIME_MIN: Duration = Duration::from_secs(30);
 /// A key set is fetched again after this time, so that a key that was withdrawn stops working.
 pub const REFETCH_TIME_MAX: Duration = Duration::from_secs(600);
@@ -52,13 +64,15 @@ pub const REFETCH_TIME_MAX: Duration = Duration::from_secs(600);
 pub const CLOCK_LEEWAY_SECONDS: u64 = 30;
 /// How long a person may take to sign in at an issuer.
 pub const OIDC_FLOW_MS_MAX: u64 = 600_000;
+/// Bytes of a cookie with its name: browsers drop larger ones without a word, most beyond 4,096 with all that stands around them.
+pub const COOKIE_BYTES_MAX: usize = 4_000;
 /// How long a sign-in link works.
 pub const LINK_MS_MAX: u64 = 24 * 3_600_000;
 /// Passwords that are checked at one time: each takes 19 MiB and 20 ms of a processor.
 pub const PASSWORD_CHECKS_MAX: usize = 2;
 /// Bytes of a password: longer ones only cost time.
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
-/// Attempts to sign in from one address, or as one user, in a minute.
+/// Attempts to sign in from one address, or as one user, in a minute; and ways back from an issuer to one address.
 pub const SIGN_INS_A_MINUTE: u32 = 10;
 /// Records of denied attempts that a site's audit log takes in a minute: it must not be filled by whoever is refused.
 pub const DENIED_A_MINUTE: u32 = 60;

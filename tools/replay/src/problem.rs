@@ -2,9 +2,11 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use reelvault::{Damage, Error, InputError};
+use reelvault::{Error, InputError};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::layer::damage_kind;
 
 /// Why a request was not answered as asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +16,8 @@ pub(crate) struct Problem {
     title: &'static str,
     detail: String,
     pub(crate) retry_after: Option<u64>,
-    /// For the log and the checks, never for the client.
-    pub(crate) damage: Option<Box<(String, Damage)>>,
+    /// The damaged file and the kind of damage, for the log and the checks, never for the client.
+    pub(crate) damage: Option<Box<(String, &'static str)>>,
 }
 
 /// An error as the client gets it.
@@ -32,6 +34,9 @@ pub(crate) struct ProblemBody {
     /// `urn:uuid:` and the id of the request, which stands in the log too.
     instance: String,
 }
+
+/// The kind of damage of what the medium does not give back.
+pub(crate) const UNREADABLE: &str = "unreadable";
 
 pub(crate) type Answer<T = Response> = Result<T, Problem>;
 
@@ -63,7 +68,9 @@ impl Problem {
     }
 
     pub(crate) fn cross_site() -> Self {
-        Self::forbidden("The request comes from another site, or lacks the header X-Reelvault.")
+        Self::forbidden(
+            "The request comes from another site or as a part of a page, or lacks the header X-Reelvault.",
+        )
     }
 
     pub(crate) fn not_found() -> Self {
@@ -134,6 +141,13 @@ impl Problem {
         Self::new(status, "internal", "Internal error", detail)
     }
 
+    fn damaged(file: String, kind: &'static str) -> Self {
+        let detail = "Its stored bytes are damaged. Other sessions are not affected.";
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let problem = Self::new(status, "damaged", "Damaged", detail);
+        Self { damage: Some(Box::new((file, kind))), ..problem }
+    }
+
     pub(crate) fn gateway(detail: &'static str) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, "issuer", "The issuer did not answer", detail)
     }
@@ -192,12 +206,12 @@ impl From<Error> for Problem {
                 Self::conflict("Another process writes to the store; nothing was changed.")
             }
             Error::ReadOnly => Self::conflict("What is served here cannot be written."),
-            Error::Corrupt(c) => {
-                let detail = "Its stored bytes are damaged. Other sessions are not affected.";
-                let status = StatusCode::INTERNAL_SERVER_ERROR;
-                let problem = Self::new(status, "damaged", "Damaged", detail);
-                Self { damage: Some(Box::new((c.file, c.kind))), ..problem }
-            }
+            Error::Corrupt(c) => Self::damaged(c.file, damage_kind(c.kind)),
+            // A bad sector is damage, too: no later try finds more.
+            e @ Error::Io { .. } => match e.damaged_file() {
+                Some(file) => Self::damaged(file, UNREADABLE),
+                None => Self::internal(),
+            },
             Error::DiskFull { .. } => {
                 let status = StatusCode::INSUFFICIENT_STORAGE;
                 Self::new(status, "disk-full", "Disk full", "Nothing was changed.")

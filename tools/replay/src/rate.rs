@@ -22,6 +22,7 @@ pub(crate) struct Rates {
     addresses: Limiter<IpAddr>,
     callers: Limiter<String>,
     sign_in_addresses: Limiter<IpAddr>,
+    return_addresses: Limiter<IpAddr>,
     sign_in_users: Limiter<String>,
     clock: DefaultClock,
 }
@@ -35,7 +36,7 @@ fn a_second(n: u32, burst: u32) -> Quota {
 }
 
 /// Of an IPv6 address the network counts: a customer has at least 2^64 of them.
-fn network(ip: IpAddr) -> IpAddr {
+pub(crate) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => {
             let bits = v6.to_bits() & !u128::from(u64::MAX);
@@ -55,6 +56,7 @@ impl Rates {
             )),
             callers: RateLimiter::keyed(a_second(limits.caller_per_second, limits.caller_burst)),
             sign_in_addresses: RateLimiter::keyed(sign_ins()),
+            return_addresses: RateLimiter::keyed(sign_ins()),
             sign_in_users: RateLimiter::keyed(sign_ins()),
             clock: DefaultClock::default(),
         }
@@ -85,11 +87,17 @@ impl Rates {
         user.map_or(Ok(()), |user| self.check(&self.sign_in_users, &user.to_owned()))
     }
 
+    /// Somebody comes back from an issuer. Attempts do not count here: what was begun may be ended.
+    pub(crate) fn comes_back(&self, ip: IpAddr) -> Result<(), Problem> {
+        self.check(&self.return_addresses, &network(ip))
+    }
+
     /// Forgets who has not been seen lately.
     pub(crate) fn prune(&self) {
         self.addresses.retain_recent();
         self.callers.retain_recent();
         self.sign_in_addresses.retain_recent();
+        self.return_addresses.retain_recent();
         self.sign_in_users.retain_recent();
     }
 }

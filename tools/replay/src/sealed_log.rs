@@ -179,6 +179,10 @@ impl SealedLog {
             file.set_len(found.bytes)?;
             log.file = Some((file, found.bytes));
         }
+        if log.next == 1 {
+            // No record is durable in a folder that is not.
+            settle(env, folder)?;
+        }
         Ok(log)
     }
 
@@ -225,6 +229,24 @@ impl SealedLog {
         }
         Ok(())
     }
+}
+
+/// Makes durable that a folder is there, and those above it. Those that are not ours to open, or whose file system does not take it,
+/// were not made by us.
+fn settle(env: &Env, folder: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    for above in folder.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match env.disk.sync_dir(above) {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported
+                ) => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 fn head_before(env: &Env, folder: &Path, sealer: &Sealer, first: u64) -> Result<[u8; 32]> {

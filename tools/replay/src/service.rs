@@ -158,12 +158,13 @@ impl Running {
             self.https.push(at);
             runtime.spawn(Arc::clone(&self.listeners).run(listener));
         }
-        let first = self.https.first().copied().unwrap_or(([127, 0, 0, 1], 443).into());
+        let first = self.https.first().map_or(443, SocketAddr::port);
+        let port = redirect::port(self.app.config.public_url.as_deref(), first);
         for at in &listen.http {
             let (at, listener) = bind(*at)?;
             self.http.push(at);
             let certificates = Arc::clone(&self.app.certificates);
-            runtime.spawn(redirect::run(listener, certificates, first));
+            runtime.spawn(redirect::run(listener, certificates, port));
         }
         if let Some(at) = listen.metrics {
             let (at, listener) = bind(at)?;
@@ -245,8 +246,8 @@ fn refresh(app: &App) {
     let refreshed = app.source.refresh();
     if let Err(e) = &refreshed {
         tracing::warn!(error = %e, source = app.source.name(), "what is new cannot be taken in");
-        if let reelvault::Error::Corrupt(c) = e {
-            app.scrub.met(&c.file);
+        if let Some(file) = e.damaged_file() {
+            app.scrub.met(&file);
         }
     }
     app.checks.refreshed(refreshed.is_ok(), app.env.clock.now_ms());

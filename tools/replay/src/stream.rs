@@ -8,23 +8,20 @@ use std::io::Write;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body::Frame;
 use reelvault::PackedReplay;
-use tokio::sync::OwnedSemaphorePermit;
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use crate::app::App;
 use crate::limits::{PIECE_BYTES, READ_BYTES_MAX};
+use crate::memory::{Held, Need};
 use crate::monitor::metrics::Kind;
 use crate::problem::Problem;
 
-/// How long a stream waits for memory before it gives up.
-const MEMORY_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Largest window of a stored frame, as a power of two: what a browser accepts (RFC 9659).
 const WINDOW_LOG_MAX: u32 = 23;
 
@@ -53,6 +50,9 @@ pub(crate) trait Pieces: Send + 'static {
     /// Bytes of memory that the next step takes, as far as can be told.
     fn next_bytes(&self) -> usize;
 
+    /// Whether what is stored is unpacked for the client.
+    fn unpacks(&self) -> bool;
+
     /// Appends what comes next; whether there is more.
     fn next(&mut self, app: &App, out: &mut Vec<u8>) -> Result<bool, Problem>;
 
@@ -64,9 +64,6 @@ pub(crate) trait Pieces: Send + 'static {
 
 type Step<P> =
     Pin<Box<dyn Future<Output = Result<(P, Option<Held>, Vec<u8>, bool), Problem>> + Send>>;
-
-/// The memory of a step.
-struct Held(#[allow(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
 /// A body made of pieces.
 pub(crate) struct PieceBody<P: Pieces> {
@@ -105,14 +102,13 @@ impl<P: Pieces> PieceBody<P> {
     /// Makes the first piece where it may block, if there is memory for it right now: a short replay is then made in one go.
     pub(crate) fn begin_here(mut self) -> Result<Self, Problem> {
         if let State::Idle(mut pieces) = std::mem::replace(&mut self.state, State::Done) {
-            let memory = Arc::clone(&self.app.memory);
-            let Ok(permit) = memory.try_acquire_many_owned(memory_kib(&self.app, &*pieces)) else {
+            let Some(held) = self.app.memory.hold_now(need(&*pieces)) else {
                 self.state = State::Idle(pieces);
                 return Ok(self);
             };
             let mut made = Vec::new();
             let more = pieces.next(&self.app, &mut made)?;
-            self.take((pieces, Some(Held(permit)), made, more));
+            self.take((pieces, Some(held), made, more));
         }
         Ok(self)
     }
@@ -130,20 +126,15 @@ impl<P: Pieces> PieceBody<P> {
 
     fn failed(&mut self, problem: &Problem) -> axum::Error {
         self.state = State::Done;
-        if let Some((file, damage)) = problem.damage.as_deref() {
-            let kind = crate::layer::damage_kind(*damage);
-            self.app.metrics.read_errors.get_or_create(&Kind { kind }).inc();
-            self.app.scrub.met(file);
-        }
+        self.app.met(problem);
         tracing::warn!(request = %self.request, kind = problem.kind(), "a body broke off");
         axum::Error::new(std::io::Error::other(problem.kind()))
     }
 }
 
-/// What the next step takes; what is larger than all there is gets all there is.
-fn memory_kib<P: Pieces>(app: &App, pieces: &P) -> u32 {
-    let kib = u32::try_from(pieces.next_bytes() / 1024 + 1).unwrap_or(u32::MAX);
-    kib.min(app.memory_kib())
+/// What the next step takes.
+fn need<P: Pieces>(pieces: &P) -> Need {
+    Need { bytes: pieces.next_bytes(), unpacks: pieces.unpacks() }
 }
 
 async fn step<P: Pieces>(
@@ -154,12 +145,8 @@ async fn step<P: Pieces>(
     let held = match held.filter(|_| pieces.keeps_memory()) {
         Some(held) => held,
         None => {
-            let kib = memory_kib(&app, &*pieces);
-            let memory = Arc::clone(&app.memory).acquire_many_owned(kib);
-            match tokio::time::timeout(MEMORY_WAIT_MAX, memory).await {
-                Ok(Ok(permit)) => Held(permit),
-                _ => return Err(Problem::busy()),
-            }
+            let need = need(&*pieces);
+            app.memory.hold(need).await.ok_or_else(Problem::busy)?
         }
     };
     let working = Arc::clone(&app);
@@ -319,6 +306,10 @@ impl Pieces for EventPieces {
             // And a window to decompress in, until the frame is through.
             _ => 2 * next.stored + next.raw.min(1 << WINDOW_LOG_MAX) + 2 * PIECE_BYTES,
         }
+    }
+
+    fn unpacks(&self) -> bool {
+        self.coding != Coding::Zstd
     }
 
     fn keeps_memory(&self) -> bool {

@@ -17,6 +17,7 @@ use crate::stream::{Coding, Streamed};
 /// What a request wants of a session's events.
 struct Wanted {
     id: SessionId,
+    start_ms: Option<u64>,
     from_ms: Option<u64>,
     to_ms: Option<u64>,
     coding: Coding,
@@ -25,6 +26,7 @@ struct Wanted {
 #[utoipa::path(get, path = "/v1/sites/{site}/sessions/{session}/events", tag = "sessions", params(
     ("site" = String, Path, description = "The site"),
     ("session" = String, Path, description = "The session"),
+    ("start" = Option<u64>, Query, description = "The session of this id that started on the day (UTC) of this time, Unix milliseconds; else the one that started last"),
     ("from" = Option<u64>, Query, description = "Begins at the last snapshot at or before this time, Unix milliseconds"),
     ("to" = Option<u64>, Query, description = "Ends with the last stored chunk that begins at or before this time"),
     ("accept-encoding" = Option<String>, Header, description = "zstd is passed through as it is stored; gzip; else plain"),
@@ -38,9 +40,10 @@ struct Wanted {
 pub(crate) async fn events(call: Call) -> Answer<Response> {
     let site = call.site(Role::Viewer)?;
     let id = call.session()?;
-    let params = call.open.query(&["from", "to"])?;
+    let params = call.open.query(&["start", "from", "to"])?;
     let wanted = Wanted {
         id: id.clone(),
+        start_ms: params.number("start")?,
         from_ms: params.number("from")?,
         to_ms: params.number("to")?,
         coding: coding(&call.open.headers),
@@ -56,9 +59,10 @@ pub(super) async fn whole(
     call: &Call,
     site: &reelvault::SiteId,
     id: SessionId,
+    start_ms: Option<u64>,
 ) -> Answer<Response> {
     let coding = coding(&call.open.headers);
-    let wanted = Wanted { id, from_ms: None, to_ms: None, coding };
+    let wanted = Wanted { id, start_ms, from_ms: None, to_ms: None, coding };
     answer(call, site, wanted, Action::Export).await
 }
 
@@ -75,12 +79,12 @@ async fn answer(
     let begun = call.begun(site, action, &id);
     // Finding the session, its first piece and the record that somebody saw it are one trip to where it may block.
     let opened = call.at_site(site, move |app, site| {
-        let info = site.session(&wanted.id)?;
+        let info = super::find(&site, &wanted.id, wanted.start_ms)?;
         let tag = tag(&site, &info, &wanted);
         if known.iter().any(|known| *known == tag || known == "*") {
             return Ok((tag, Opened::Known));
         }
-        let replay = site.replay_packed(&wanted.id, wanted.from_ms)?;
+        let replay = site.replay_packed_listed_from(&info, wanted.from_ms)?;
         if !wants_body {
             return Ok((tag, Opened::Head));
         }

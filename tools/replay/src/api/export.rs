@@ -1,11 +1,13 @@
 //! Taking recordings away: one session as NDJSON, or a window of a site as a tar archive with a file for each session.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use reelvault::limits::DAY_MS;
 use reelvault::{Cursor, Error, Order, Query, SessionInfo, Site};
 
 use crate::access::Role;
@@ -36,6 +38,7 @@ fn attachment(response: &mut Response, name: &str, kind: &'static str) {
 #[utoipa::path(get, path = "/v1/sites/{site}/sessions/{session}/export", tag = "export", params(
     ("site" = String, Path, description = "The site"),
     ("session" = String, Path, description = "The session"),
+    ("start" = Option<u64>, Query, description = "The session of this id that started on the day (UTC) of this time, Unix milliseconds; else the one that started last"),
 ), responses(
     (status = 200, description = "One event a line", body = String, content_type = "application/x-ndjson"),
     (status = "4XX", description = "Refused", body = ProblemBody, content_type = "application/problem+json"),
@@ -44,9 +47,9 @@ fn attachment(response: &mut Response, name: &str, kind: &'static str) {
 pub(crate) async fn session(call: Call) -> Answer<Response> {
     let site = call.site(Role::Exporter)?;
     let id = call.session()?;
-    call.open.query(&[])?;
+    let start_ms = call.open.query(&["start"])?.number("start")?;
     let name = format!("{}.ndjson", escape(id.as_str()));
-    let mut response = events::whole(&call, &site, id).await?;
+    let mut response = events::whole(&call, &site, id, start_ms).await?;
     attachment(&mut response, &name, "application/x-ndjson");
     Ok(response)
 }
@@ -56,7 +59,7 @@ pub(crate) async fn session(call: Call) -> Answer<Response> {
     ("from" = Option<u64>, Query, description = "Sessions that overlap the time from here, Unix milliseconds"),
     ("to" = Option<u64>, Query, description = "to before here"),
 ), responses(
-    (status = 200, description = "A tar archive with an NDJSON file for each session", body = String, content_type = "application/x-tar"),
+    (status = 200, description = "A tar archive with an NDJSON file for each session; where an id was used again, the later file is ID@DAY.ndjson", body = String, content_type = "application/x-tar"),
     (status = "4XX", description = "Refused", body = ProblemBody, content_type = "application/problem+json"),
     (status = "5XX", description = "Failed", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -87,6 +90,8 @@ struct Window {
     waiting: VecDeque<SessionInfo>,
     /// Whether all pages were taken.
     all: bool,
+    /// Digests of the names that were given.
+    names: HashSet<u64>,
     file: Option<(EventPieces, u64)>,
     padding: usize,
 }
@@ -95,11 +100,25 @@ impl Window {
     fn new(site: Site, query: Query) -> Self {
         let query = query.limit(PAGE);
         let waiting = VecDeque::new();
-        Self { site, query, after: None, waiting, all: false, file: None, padding: 0 }
+        let names = HashSet::new();
+        Self { site, query, after: None, waiting, all: false, names, file: None, padding: 0 }
+    }
+
+    /// The name of a session's file. An id may be used again two days later: then the day stands behind it.
+    fn name(&mut self, info: &SessionInfo) -> String {
+        // Names of millions of sessions would take their room; that two digests are equal by chance costs a longer name.
+        let mut digest = DefaultHasher::new();
+        info.id.as_str().hash(&mut digest);
+        let name = escape(info.id.as_str());
+        if self.names.insert(digest.finish()) {
+            return name;
+        }
+        let day = u32::try_from(info.start_ms / DAY_MS).unwrap_or(u32::MAX);
+        format!("{name}@{}", crate::text::day(day))
     }
 
     /// Begins the file of the next session; whether there was one.
-    fn begin(&mut self, out: &mut Vec<u8>) -> Answer<bool> {
+    fn begin(&mut self, app: &App, out: &mut Vec<u8>) -> Answer<bool> {
         while self.waiting.is_empty() && !self.all {
             let query = match self.after.take() {
                 Some(cursor) => self.query.clone().after(cursor),
@@ -115,7 +134,7 @@ impl Window {
             self.all = self.after.is_none();
         }
         let Some(info) = self.waiting.pop_front() else { return Ok(false) };
-        let name = escape(info.id.as_str());
+        let name = self.name(&info);
         // A file's length stands before it, so what is in it must be known to be whole.
         match self.measure(&info) {
             Ok(bytes) => {
@@ -124,7 +143,8 @@ impl Window {
                 let replay = self.site.replay_packed_listed(&info)?;
                 self.file = Some((EventPieces::new(replay, Coding::Plain), bytes));
             }
-            Err(Error::Corrupt(_)) => {
+            Err(e) if e.damaged_file().is_some() => {
+                app.met(&e.into());
                 note(out, &format!("{name}.DAMAGED.txt"), "Its stored bytes are damaged.\n")?;
             }
             // Erased, or expired, since it was listed.
@@ -171,13 +191,17 @@ impl Pieces for Window {
         file.max(READ_BYTES_MAX) + PIECE_BYTES
     }
 
+    fn unpacks(&self) -> bool {
+        true
+    }
+
     fn keeps_memory(&self) -> bool {
         self.file.as_ref().is_some_and(|(pieces, _)| pieces.keeps_memory())
     }
 
     fn next(&mut self, app: &App, out: &mut Vec<u8>) -> Result<bool, Problem> {
         let Some((pieces, left)) = &mut self.file else {
-            if self.begin(out)? {
+            if self.begin(app, out)? {
                 return Ok(true);
             }
             // Two empty blocks end an archive.

@@ -23,6 +23,7 @@ use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use reelvault::{Error, SessionId, SessionInfo, Site};
 use serde::Serialize;
 
 use crate::app::App;
@@ -103,6 +104,14 @@ fn json<T: Serialize>(value: &T) -> Answer {
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     Ok(response)
+}
+
+/// The session of this id that started on the day of `start_ms`, or last: an id may be used again two days later.
+fn find(site: &Site, id: &SessionId, start_ms: Option<u64>) -> Result<SessionInfo, Error> {
+    match start_ms {
+        Some(ms) => site.session_at(id, ms),
+        None => site.session(id),
+    }
 }
 
 /// The name of a kind of session.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
-use reelvault::{Cursor, Error, Kind, Order, Query, SessionInfo, Site, VisitorId};
+use reelvault::{Cursor, Error, HoldInfo, Kind, Order, Query, SessionInfo, Site, VisitorId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,7 +12,7 @@ use crate::call::{Call, QueryParams};
 use crate::limits::{PAGE_DEFAULT, PAGE_MAX, SCANNED_MAX};
 use crate::problem::{Answer, Problem, ProblemBody};
 
-use super::{json, kind_name};
+use super::{find, json, kind_name};
 
 /// A session.
 #[derive(Serialize, ToSchema)]
@@ -211,6 +211,7 @@ fn gaps(info: &SessionInfo) -> Vec<Gap> {
 #[utoipa::path(get, path = "/v1/sites/{site}/sessions/{session}", tag = "sessions", params(
     ("site" = String, Path, description = "The site"),
     ("session" = String, Path, description = "The session"),
+    ("start" = Option<u64>, Query, description = "The session of this id that started on the day (UTC) of this time, Unix milliseconds; else the one that started last"),
 ), responses(
     (status = 200, body = SessionDetail),
     (status = "4XX", description = "Refused", body = ProblemBody, content_type = "application/problem+json"),
@@ -219,11 +220,12 @@ fn gaps(info: &SessionInfo) -> Vec<Gap> {
 pub(crate) async fn show(call: Call) -> Answer<Response> {
     let site = call.site(Role::Viewer)?;
     let id = call.session()?;
-    call.open.query(&[])?;
+    let start_ms = call.open.query(&["start"])?.number("start")?;
     let detail = call.at_site(&site, move |_, site| {
-        let info = site.session(&id)?;
+        let info = find(&site, &id, start_ms)?;
+        let ours = |hold: &HoldInfo| hold.session == info.id && hold.start_ms == info.start_ms;
         let hold = match info.held {
-            true => site.holds()?.into_iter().find(|hold| hold.session == info.id),
+            true => site.holds()?.into_iter().find(ours),
             false => None,
         };
         Ok(SessionDetail {

@@ -12,7 +12,7 @@ use crate::auth::cookie::{self, Person, SignedIn};
 use crate::auth::oidc::{Flow, OidcError};
 use crate::auth::{link as links, local, random_text};
 use crate::call::{Open, signed_in};
-use crate::limits::{OIDC_FLOW_MS_MAX, PASSWORD_BYTES_MAX};
+use crate::limits::{COOKIE_BYTES_MAX, OIDC_FLOW_MS_MAX, PASSWORD_BYTES_MAX};
 use crate::monitor::metrics::Kind;
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::tls::Host;
@@ -71,7 +71,15 @@ async fn welcome(open: &Open, who: Person, mut response: Response) -> Answer {
         let expires_ms = app.env.clock.now_ms().saturating_add(hours * 3_600_000);
         Ok(cookie::seal(&app.cookies, cookie::NAME, &SignedIn { id, who, expires_ms })?)
     });
-    let cookie = cookie::set(cookie::NAME, &sealed.await??, "Strict", hours * 3600);
+    let value = sealed.await??;
+    if cookie::NAME.len() + 1 + value.len() > COOKIE_BYTES_MAX {
+        tracing::warn!(bytes = value.len(), "somebody's claims do not fit into a cookie");
+        attempt(open, "refused");
+        return Err(Problem::forbidden(
+            "Too much of what your issuer says of you is named in the configuration: ask for fewer, wider groups.",
+        ));
+    }
+    let cookie = cookie::set(cookie::NAME, &value, "Strict", hours * 3600);
     set_cookie(&mut response, &cookie)?;
     attempt(open, "ok");
     Ok(response)
@@ -101,7 +109,7 @@ pub(crate) async fn login(open: Open, body: Body) -> Answer<Response> {
     if given.user.len() > 128 || given.password.len() > PASSWORD_BYTES_MAX {
         return Err(Problem::sign_in_failed());
     }
-    open.app.rates.sign_in(open.ctx.address, Some(&given.user))?;
+    open.app.rates.sign_in(open.ctx.asker.ip, Some(&given.user))?;
     let turn = open.app.password_checks.acquire().await.map_err(|_| Problem::busy())?;
     let (app, name) = (Arc::clone(&open.app), given.user.clone());
     let checked = open.app.blocking.engine(move || {
@@ -123,7 +131,7 @@ pub(crate) async fn login(open: Open, body: Body) -> Answer<Response> {
 pub(crate) async fn link(open: Open, body: Body) -> Answer<Response> {
     same_site(&open)?;
     let given: LinkRequest = body::json(&open.headers, body).await?;
-    open.app.rates.sign_in(open.ctx.address, None)?;
+    open.app.rates.sign_in(open.ctx.asker.ip, None)?;
     let app = Arc::clone(&open.app);
     let taken = open.app.blocking.engine(move || {
         let user = links::take(&app.env, &app.config.state, &given.token)?;
@@ -195,9 +203,10 @@ pub(crate) async fn oidc_start(open: Open) -> Answer<Response> {
     let id = open.param("id").unwrap_or_default().to_owned();
     let at =
         open.app.issuers.iter().position(|o| o.rules.id == id).ok_or_else(Problem::not_found)?;
-    open.app.rates.sign_in(open.ctx.address, None)?;
+    open.app.rates.sign_in(open.ctx.asker.ip, None)?;
     let (app, redirect) = (Arc::clone(&open.app), redirect(&open, &id));
-    let begun = open.app.blocking.issuer(move || -> Answer<(String, String)> {
+    let places = &open.app.issuers[at].places;
+    let begun = open.app.blocking.sign_in(places, move || -> Answer<(String, String)> {
         let started = app.issuers[at].start(&app.env, &redirect);
         let (place, flow) = started.map_err(|e| failed(&e))?;
         Ok((place, cookie::seal(&app.cookies, cookie::FLOW_NAME, &flow)?))
@@ -224,6 +233,8 @@ pub(crate) async fn oidc_callback(open: Open) -> Answer<Response> {
     let id = open.param("id").unwrap_or_default().to_owned();
     let at =
         open.app.issuers.iter().position(|o| o.rules.id == id).ok_or_else(Problem::not_found)?;
+    // One cookie of a sign-in that was begun must not hold the issuer's places again and again.
+    open.app.rates.comes_back(open.ctx.asker.ip)?;
     // Issuers add parameters of their own.
     let pairs = open.uri.query().unwrap_or_default().split('&');
     let pairs: Vec<_> = pairs.filter_map(|pair| pair.split_once('=')).collect();
@@ -237,7 +248,8 @@ pub(crate) async fn oidc_callback(open: Open) -> Answer<Response> {
     };
     let value = cookie::find(&open.headers, cookie::FLOW_NAME).unwrap_or_default().to_owned();
     let (app, redirect) = (Arc::clone(&open.app), redirect(&open, &id));
-    let finished = open.app.blocking.issuer(move || -> Answer<Person> {
+    let places = &open.app.issuers[at].places;
+    let finished = open.app.blocking.sign_in(places, move || -> Answer<Person> {
         let flow: Option<Flow> = cookie::open(&app.cookies, cookie::FLOW_NAME, &value);
         let flow = flow.ok_or(OidcError::Flow).map_err(|e| failed(&e))?;
         let now_ms = app.env.clock.now_ms();

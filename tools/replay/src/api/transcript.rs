@@ -12,7 +12,7 @@ use crate::limits::TRANSCRIPT_BYTES_MAX;
 use crate::problem::{Answer, Problem, ProblemBody};
 
 use super::events::absent;
-use super::json;
+use super::{find, json};
 
 /// A chat.
 #[derive(Serialize, ToSchema)]
@@ -42,15 +42,19 @@ struct Recorded {
     text: String,
 }
 
-fn read(site: &reelvault::Site, id: &reelvault::SessionId) -> Answer<Transcript> {
-    let info = site.session(id)?;
+fn read(
+    site: &reelvault::Site,
+    id: &reelvault::SessionId,
+    start_ms: Option<u64>,
+) -> Answer<Transcript> {
+    let info = find(site, id, start_ms)?;
     if info.kind != Kind::Chat {
         return Err(absent());
     }
     if info.raw_bytes > TRANSCRIPT_BYTES_MAX {
         return Err(Problem::too_large("The chat is too long for a transcript; read its events."));
     }
-    let mut replay = site.replay(id)?;
+    let mut replay = site.replay_listed(&info)?;
     let mut messages = Vec::new();
     while let Some(chunk) = replay.next_chunk()? {
         for line in chunk.events.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
@@ -66,6 +70,7 @@ fn read(site: &reelvault::Site, id: &reelvault::SessionId) -> Answer<Transcript>
 #[utoipa::path(get, path = "/v1/sites/{site}/sessions/{session}/transcript", tag = "sessions", params(
     ("site" = String, Path, description = "The site"),
     ("session" = String, Path, description = "The session, a chat"),
+    ("start" = Option<u64>, Query, description = "The session of this id that started on the day (UTC) of this time, Unix milliseconds; else the one that started last"),
 ), responses(
     (status = 200, body = Transcript),
     (status = "4XX", description = "Refused; 404 if it is no chat", body = ProblemBody, content_type = "application/problem+json"),
@@ -74,9 +79,9 @@ fn read(site: &reelvault::Site, id: &reelvault::SessionId) -> Answer<Transcript>
 pub(crate) async fn transcript(call: Call) -> Answer<Response> {
     let site = call.site(Role::Viewer)?;
     let id = call.session()?;
-    call.open.query(&[])?;
+    let start_ms = call.open.query(&["start"])?.number("start")?;
     let wanted = id.clone();
-    let transcript = call.at_site(&site, move |_, site| read(&site, &wanted)).await;
+    let transcript = call.at_site(&site, move |_, site| read(&site, &wanted, start_ms)).await;
     let outcome = transcript.as_ref().map_or_else(Problem::kind, |_| "ok");
     call.record(&site, Action::View, Some(&id), outcome).await?;
     json(&transcript?)

@@ -1,7 +1,7 @@
 //! The cookies: sealed under the store's key, so that every instance understands them and none remembers them.
 //!
-//! A cookie of a local user carries the name alone, and what the user may do is looked up each time. Signing out makes this
-//! instance refuse the cookie until it would have expired anyway; others only learn of it by the cookie being gone.
+//! A cookie of a local user carries the name alone, one of somebody whom an issuer named what that one said of her; what that is
+//! worth is looked up in the configuration each time. Signing out makes this instance refuse the cookie until it would have expired anyway; others only learn of it by the cookie being gone.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,8 +11,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reelvault::Sealer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-
-use crate::access::Grant;
 
 /// The cookie of somebody signed in.
 pub(crate) const NAME: &str = "__Host-reelvault";
@@ -35,8 +33,15 @@ pub(crate) struct SignedIn {
 pub(crate) enum Person {
     /// A local user.
     User(String),
-    /// Somebody whom an issuer named, with what that was worth when signing in.
-    Issuer { oidc: String, subject: String, name: String, grants: Vec<Grant> },
+    /// Somebody whom an issuer named, with those of the claims, and their values, that meant something when signing in. What one
+    /// issuer said is worth nothing where the configuration names another under the same id.
+    Issuer {
+        oidc: String,
+        issuer: String,
+        subject: String,
+        name: String,
+        claims: Vec<(String, String)>,
+    },
 }
 
 /// Seals what a cookie holds.

@@ -1,19 +1,24 @@
 //! Signing in at an issuer: OpenID Connect, authorization code with PKCE. Everything here but the names may block.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
 use reelvault::env::Env;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::access::Grant;
-use crate::config::Oidc;
-use crate::limits::{OIDC_FLOW_MS_MAX, REFETCH_TIME_MAX, TOKEN_BYTES_MAX};
+use crate::config::{Oidc, OidcGrant};
+use crate::limits::{
+    OIDC_FLOW_MS_MAX, REFETCH_TIME_MAX, REFETCH_TIME_MIN, SIGN_INS_AT_ISSUER_MAX, TOKEN_BYTES_MAX,
+};
 use crate::text::escape;
 
 use super::cookie::Person;
@@ -21,12 +26,25 @@ use super::fetch::{Fetch, FetchError, is_allowed};
 use super::jwks::{Keys, Place};
 use super::{Claims, random_text, text};
 
+/// Bytes of a name that is shown: it stands in a cookie, which has no room for what somebody may write of herself.
+const NAME_BYTES_MAX: usize = 128;
+
 /// An issuer at which people sign in.
 pub(crate) struct OpenId {
     pub(crate) rules: Oidc,
     secret: Option<Zeroizing<String>>,
     fetch: Fetch,
-    known: Mutex<Option<(Instant, Arc<Discovered>)>>,
+    known: Mutex<Known>,
+    asking: Mutex<()>,
+    /// Steps of signing in there that may go on at a time.
+    pub(crate) places: Arc<Semaphore>,
+}
+
+/// What is known of an issuer, and when it was last asked and whether it answered.
+#[derive(Default)]
+struct Known {
+    discovered: Option<Arc<Discovered>>,
+    asked: Option<(Instant, bool)>,
 }
 
 /// What an issuer says of itself.
@@ -70,16 +88,59 @@ impl OpenId {
     pub(crate) fn new(rules: &Oidc) -> Result<Self, OidcError> {
         let secret = rules.client_secret_file.as_deref().map(read_secret).transpose()?;
         let fetch = Fetch::new(rules.ca_file.as_deref())?;
-        Ok(Self { rules: rules.clone(), secret, fetch, known: Mutex::new(None) })
+        let places = Arc::new(Semaphore::new(SIGN_INS_AT_ISSUER_MAX));
+        let (known, asking) = (Mutex::default(), Mutex::default());
+        Ok(Self { rules: rules.clone(), secret, fetch, known, asking, places })
     }
 
     fn discovered(&self) -> Result<Arc<Discovered>, OidcError> {
-        let Ok(mut known) = self.known.lock() else { return Err(OidcError::Refused) };
-        if let Some((at, discovered)) = &*known
-            && at.elapsed() < REFETCH_TIME_MAX
-        {
-            return Ok(Arc::clone(discovered));
+        if let Some(answer) = self.remembered() {
+            return answer;
         }
+        // The issuer is asked once. Whoever comes meanwhile goes on with what is known, or waits if nothing is.
+        let turn = match (self.asking.try_lock(), self.stale()) {
+            (Some(turn), _) => turn,
+            (None, Some(stale)) => return Ok(stale),
+            (None, None) => self.asking.lock(),
+        };
+        if let Some(answer) = self.remembered() {
+            return answer;
+        }
+        let asked = self.ask();
+        let mut known = self.known.lock();
+        known.asked = Some((Instant::now(), asked.is_ok()));
+        let answer = match (asked, &known.discovered) {
+            (Ok(discovered), _) => {
+                let discovered = Arc::new(discovered);
+                known.discovered = Some(Arc::clone(&discovered));
+                Ok(discovered)
+            }
+            // What was known goes on: its keys are asked for by themselves.
+            (Err(e), Some(stale)) => {
+                tracing::warn!(error = %e, "an issuer does not say where to sign in");
+                Ok(Arc::clone(stale))
+            }
+            (Err(e), None) => Err(e),
+        };
+        drop((known, turn));
+        answer
+    }
+
+    fn stale(&self) -> Option<Arc<Discovered>> {
+        self.known.lock().discovered.clone()
+    }
+
+    /// What the issuer said, or that it did not answer, unless it is time to ask again.
+    fn remembered(&self) -> Option<Result<Arc<Discovered>, OidcError>> {
+        let known = self.known.lock();
+        let (at, answered) = known.asked?;
+        let again = if answered { REFETCH_TIME_MAX } else { REFETCH_TIME_MIN };
+        let silent = FetchError::Unreachable("it did not answer a moment ago");
+        let fresh = at.elapsed() < again;
+        fresh.then(|| known.discovered.clone().ok_or(OidcError::Fetch(silent)))
+    }
+
+    fn ask(&self) -> Result<Discovered, OidcError> {
         let issuer = self.rules.issuer.trim_end_matches('/');
         let document = self.fetch.get(&format!("{issuer}/.well-known/openid-configuration"))?;
         let field = |name: &str| {
@@ -95,13 +156,11 @@ impl OpenId {
         if ![authorization, token, keys].into_iter().all(is_allowed) {
             return Err(FetchError::NotHttps.into());
         }
-        let discovered = Arc::new(Discovered {
+        Ok(Discovered {
             authorization: authorization.to_owned(),
             token: token.to_owned(),
             keys: Keys::new(Place::Url(keys.to_owned(), self.fetch.clone())),
-        });
-        *known = Some((Instant::now(), Arc::clone(&discovered)));
-        Ok(discovered)
+        })
     }
 
     /// Begins a sign-in: where the browser is to go, and what it is to remember.
@@ -176,30 +235,41 @@ impl OpenId {
         }
         let subject = text(&claims, "sub").ok_or(OidcError::Refused)?.to_owned();
         let name = ["name", "email", "preferred_username"];
-        let name = name.iter().find_map(|n| text(&claims, n)).unwrap_or(&subject).to_owned();
-        let grants = self.grants(&claims);
-        Ok(Person::Issuer { oidc: self.rules.id.clone(), subject, name, grants })
+        let name = name.iter().find_map(|n| text(&claims, n)).unwrap_or(&subject);
+        let name = name[..name.floor_char_boundary(NAME_BYTES_MAX)].to_owned();
+        let claims = meant(&self.rules, &claims);
+        let (oidc, issuer) = (self.rules.id.clone(), self.rules.issuer.clone());
+        Ok(Person::Issuer { oidc, issuer, subject, name, claims })
     }
+}
 
-    /// What the claims are worth here.
-    fn grants(&self, claims: &Claims) -> Vec<Grant> {
-        let mut grants = Vec::new();
-        for grant in &self.rules.grants {
-            let verified = claims.get("email_verified") == Some(&serde_json::Value::Bool(true));
-            // An address that nobody verified is what the person typed.
-            if grant.claim == "email" && !verified {
-                continue;
-            }
-            let is = |value: &serde_json::Value| value.as_str() == Some(&grant.value);
-            let has = match claims.get(&grant.claim) {
-                Some(serde_json::Value::Array(all)) => all.iter().any(is),
-                Some(value) => is(value),
-                None => false,
-            };
-            if has {
-                grants.push(Grant { site: grant.site.clone(), roles: grant.roles.clone() });
-            }
+/// Those of the claims, and their values, that some grant names.
+fn meant(rules: &Oidc, claims: &Claims) -> Vec<(String, String)> {
+    let mut meant = BTreeSet::new();
+    for grant in &rules.grants {
+        let verified = claims.get("email_verified") == Some(&serde_json::Value::Bool(true));
+        // An address that nobody verified is what the person typed.
+        if grant.claim == "email" && !verified {
+            continue;
         }
-        grants
+        let is = |value: &serde_json::Value| value.as_str() == Some(&grant.value);
+        let has = match claims.get(&grant.claim) {
+            Some(serde_json::Value::Array(all)) => all.iter().any(is),
+            Some(value) => is(value),
+            None => false,
+        };
+        if has {
+            meant.insert((grant.claim.clone(), grant.value.clone()));
+        }
     }
+    meant.into_iter().collect()
+}
+
+/// What claims are worth now.
+pub(crate) fn grants(rules: &Oidc, claims: &[(String, String)]) -> Vec<Grant> {
+    let has = |grant: &&OidcGrant| {
+        claims.iter().any(|(claim, value)| *claim == grant.claim && *value == grant.value)
+    };
+    let grants = rules.grants.iter().filter(has);
+    grants.map(|g| Grant { site: g.site.clone(), roles: g.roles.clone() }).collect()
 }

@@ -181,6 +181,8 @@ mod tests {
                 "[[oidc]]\nid = 'x'\nname = 'X'\nissuer = 'http://example.com'\nclient_id = 'c'\n",
                 "https",
             ),
+            ("[proxy]\ntrusted = ['::ffff:10.0.0.0/104']\n", "10.0.0.0/8"),
+            ("[[sites]]\nid = 'a'\nallow = ['::/0', '::ffff:1.2.3.4/128']\n", "1.2.3.4/32"),
             ("[[jwt]]\nissuer = 'i'\naudience = 'a'\nsites = ['*']\n", "jwks"),
         ] {
             let e = parse(&format!("{SMALL}{more}")).unwrap_err().to_string();

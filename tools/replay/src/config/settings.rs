@@ -12,6 +12,9 @@ use crate::access::{Role, Scope};
 
 use super::ConfigError;
 
+/// Bits of an IPv6 address before the IPv4 address that it stands for.
+const MAPPED_BITS: u8 = 96;
+
 /// The whole configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,7 +113,7 @@ pub struct Limits {
     pub connections: u32,
     /// Connections of one address at a time.
     pub connections_per_address: u32,
-    /// Requests that are worked on at a time.
+    /// Requests that are worked on at a time. One address has at most a quarter of them, but 64 in any case.
     pub requests: u32,
     /// Memory in MiB for what is on its way in replays and exports.
     pub replay_mib: u32,
@@ -145,7 +148,7 @@ pub struct Metrics {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scrub {
-    /// MiB a second, on average; 0 turns it off.
+    /// MiB a second, on average; 0 turns it off, but for files known to be damaged: whether they were mended is looked at all the same.
     pub mib_per_second: u32,
     /// Rest between one look at all segments and the next.
     pub pause_seconds: u32,
@@ -393,8 +396,23 @@ impl Config {
         if let Some((_, name)) = numbers.iter().find(|(n, _)| zero(*n)) {
             return wrong(format!("{name} must be at least 1"));
         }
+        self.check_networks(place)?;
         self.check_names(place)?;
         self.check_issuers(place)
+    }
+
+    /// Addresses are compared as IPv4 wherever they are that, so a network of such in IPv6 would hold nobody.
+    fn check_networks(&self, place: &str) -> Result<(), ConfigError> {
+        let allowed = self.sites.iter().flat_map(|site| &site.allow);
+        for net in self.proxy.trusted.iter().chain(allowed) {
+            let IpNet::V6(v6) = net else { continue };
+            let bits = v6.prefix_len().checked_sub(MAPPED_BITS);
+            if let (Some(v4), Some(bits)) = (v6.network().to_ipv4_mapped(), bits) {
+                let what = format!("the network {net} matches no address: write {v4}/{bits}");
+                return Err(ConfigError::new(place, what));
+            }
+        }
+        Ok(())
     }
 
     fn check_names(&self, place: &str) -> Result<(), ConfigError> {

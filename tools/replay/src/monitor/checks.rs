@@ -80,6 +80,9 @@ impl Checks {
 fn look(app: &App, kind: IncidentKind) -> (State, String) {
     match kind {
         IncidentKind::Integrity => match app.scrub.damaged().len() {
+            0 if app.scrub.is_unknown() => {
+                (State::Degraded, "What is damaged is not known; everything is looked at.".into())
+            }
             0 => (State::Ok, "No damage is known.".into()),
             1 => (State::Degraded, "One file is damaged; what it does not hold is served.".into()),
             n => (State::Degraded, format!("{n} files are damaged; the rest is served.")),
@@ -121,6 +124,8 @@ fn look(app: &App, kind: IncidentKind) -> (State, String) {
 /// Runs all checks, and opens and closes incidents. It may block.
 pub(crate) fn run(app: &App) {
     let now_ms = app.env.clock.now_ms();
+    // Before the incident is opened: after a restart it must be known why it is open.
+    app.scrub.keep_damaged();
     let before = app.checks.last();
     let mut checks = Vec::new();
     for kind in KINDS {

@@ -115,6 +115,14 @@ impl Incidents {
         open.all.retain(|i| i.closed_ms.is_none_or(|closed| closed >= oldest));
     }
 
+    /// Whether an incident of a kind is open.
+    pub(crate) fn is_open(&self, kind: IncidentKind) -> bool {
+        // Nobody knows what a poisoned lock holds.
+        self.log
+            .lock()
+            .map_or(true, |open| open.all.iter().any(|i| i.kind == kind && i.closed_ms.is_none()))
+    }
+
     /// The incidents of the last days, newest first.
     pub(crate) fn recent(&self, now_ms: u64) -> Vec<Incident> {
         let oldest = now_ms.saturating_sub(u64::from(INCIDENT_DAYS) * 86_400_000);
@@ -152,7 +160,10 @@ mod tests {
         assert_eq!(incidents.recent(100 * day).len(), 1);
         drop(incidents);
         let incidents = open();
+        let are_open = KINDS.map(|kind| incidents.is_open(kind));
+        assert_eq!(are_open, [false, false, true, false]);
         incidents.set(IncidentKind::Backup, None, 101 * day);
+        assert!(!incidents.is_open(IncidentKind::Backup));
         incidents.set(IncidentKind::Retention, Some("2 days"), 102 * day);
         drop(incidents);
         let recent = open().recent(110 * day);

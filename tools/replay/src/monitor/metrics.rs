@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::problem::UNREADABLE;
+
 /// The request that is counted. The route is a pattern, never an address with ids.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RouteLabels {
@@ -115,12 +117,13 @@ impl Metrics {
                 drop(family.get_or_create(&Kind { kind }));
             }
         };
-        begin(&self.read_errors, &["rot", "decrypt", "missing", "swapped", "malformed"]);
+        let damage = ["rot", "decrypt", "missing", "swapped", "malformed", UNREADABLE];
+        begin(&self.read_errors, &damage);
         begin(&self.sign_ins, &["ok", "refused"]);
         begin(&self.frames, &["as_stored", "packed_anew"]);
         let limits = ["address", "requests", "time", "connections", "connections_per_address"];
         begin(&self.refused, &limits);
-        begin(&self.refused, &["handshake"]);
+        begin(&self.refused, &["handshake", "requests_per_address", "stalled"]);
         self
     }
 

@@ -1,8 +1,6 @@
 //! Accepting connections under TLS.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,8 +19,10 @@ use crate::limits::{
     TLS_BUFFER_BYTES_MAX,
 };
 use crate::monitor::metrics::Kind;
+use crate::shares::Shares;
 
 use super::Connected;
+use super::activity::{Activity, Over};
 use super::watched::{Pace, Watched};
 
 /// The TLS side of the service: 1.3 and 1.2, HTTP/2 and HTTP/1.1.
@@ -36,47 +36,13 @@ pub(crate) fn tls(app: &App) -> Result<ServerConfig, rustls::Error> {
     Ok(config)
 }
 
-/// How many connections each address has.
-#[derive(Default)]
-struct Addresses(Mutex<HashMap<IpAddr, u32>>);
-
-/// A connection's place among those of its address.
-struct AddressPlace {
-    of: Arc<Addresses>,
-    ip: IpAddr,
-}
-
-impl Addresses {
-    fn enter(self: &Arc<Self>, ip: IpAddr, most: u32) -> Option<AddressPlace> {
-        let mut counts = self.0.lock().ok()?;
-        let count = counts.entry(ip).or_insert(0);
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        Some(AddressPlace { of: Arc::clone(self), ip })
-    }
-}
-
-impl Drop for AddressPlace {
-    fn drop(&mut self) {
-        let Ok(mut counts) = self.of.0.lock() else { return };
-        if let Some(count) = counts.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.ip);
-            }
-        }
-    }
-}
-
 /// What the listeners share.
 pub(crate) struct Listeners {
     app: Arc<App>,
     router: Router,
     acceptor: TlsAcceptor,
     places: Arc<Semaphore>,
-    addresses: Arc<Addresses>,
+    addresses: Arc<Shares>,
     stop: watch::Receiver<bool>,
 }
 
@@ -151,17 +117,9 @@ impl Listeners {
         };
         stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_BYTES_MAX));
         let sni = stream.get_ref().1.server_name().map(str::to_owned);
-        let connected = Connected { peer, sni };
-        let limits = &self.app.config.limits;
-        let seconds = |n: u32| Duration::from_secs(n.into());
-        let stream = Watched::new(
-            stream,
-            Pace {
-                idle: seconds(limits.idle_seconds),
-                stall: seconds(limits.stall_seconds),
-                bytes_per_second_min: limits.bytes_per_second_min,
-            },
-        );
+        let activity = Activity::new(self.pace());
+        let connected = Connected { peer, sni, activity: Arc::clone(&activity) };
+        let stream = Watched::new(stream, Arc::clone(&activity));
         let service = service_fn(move |request| {
             let (app, router) = (Arc::clone(&self.app), self.router.clone());
             let connected = connected.clone();
@@ -175,13 +133,35 @@ impl Listeners {
         let mut connection =
             std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut stop = self.stop.clone();
-        tokio::select! {
-            // How a connection ended is between its client and the network.
-            _ = connection.as_mut() => return,
-            _ = stop.wait_for(|stop| *stop) => {}
+        let mut leaving = false;
+        loop {
+            tokio::select! {
+                // How a connection ended is between its client and the network.
+                _ = connection.as_mut() => return,
+                _ = stop.wait_for(|stop| *stop), if !leaving => {}
+                over = activity.over() => match over {
+                    Over::Idle if !leaving => activity.rest(),
+                    // The client was told, and is still there after the same time again.
+                    Over::Idle => return,
+                    Over::Stalled => {
+                        self.app.metrics.refused.get_or_create(&Kind { kind: "stalled" }).inc();
+                        return;
+                    }
+                },
+            }
+            leaving = true;
+            connection.as_mut().graceful_shutdown();
         }
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+    }
+
+    fn pace(&self) -> Pace {
+        let limits = &self.app.config.limits;
+        let seconds = |n: u32| Duration::from_secs(n.into());
+        Pace {
+            idle: seconds(limits.idle_seconds),
+            stall: seconds(limits.stall_seconds),
+            bytes_per_second_min: limits.bytes_per_second_min,
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Plain HTTP: nothing but a redirect to the same place under TLS.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Uri;
+use axum::http::uri::Scheme;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -16,9 +17,19 @@ use super::certificates::Certificates;
 const CONNECTIONS_MAX: usize = 256;
 /// Bytes of a head that are read.
 const HEAD_BYTES_MAX: usize = 8 << 10;
+/// The port that an https address need not name.
+const HTTPS_PORT: u16 = 443;
+
+/// The port under which people reach TLS: that of the public address, where there is one, for a proxy or a router may stand before
+/// the port that is listened on.
+pub(crate) fn port(public_url: Option<&str>, listened: u16) -> u16 {
+    let public = public_url.and_then(|url| url.parse::<Uri>().ok());
+    let public = public.filter(|url| url.scheme() == Some(&Scheme::HTTPS));
+    public.map_or(listened, |url| url.port_u16().unwrap_or(HTTPS_PORT))
+}
 
 /// Answers until it is dropped.
-pub(crate) async fn run(listener: TcpListener, certificates: Arc<Certificates>, https: SocketAddr) {
+pub(crate) async fn run(listener: TcpListener, certificates: Arc<Certificates>, port: u16) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -31,7 +42,7 @@ pub(crate) async fn run(listener: TcpListener, certificates: Arc<Certificates>, 
         tokio::spawn(async move {
             let _place = place;
             let _ =
-                tokio::time::timeout(HEADER_TIME_MAX, answer(stream, &certificates, https)).await;
+                tokio::time::timeout(HEADER_TIME_MAX, answer(stream, &certificates, port)).await;
         });
     }
 }
@@ -39,7 +50,7 @@ pub(crate) async fn run(listener: TcpListener, certificates: Arc<Certificates>, 
 async fn answer(
     mut stream: TcpStream,
     certificates: &Certificates,
-    https: SocketAddr,
+    port: u16,
 ) -> std::io::Result<()> {
     let mut head = Vec::new();
     let mut some = [0; 1024];
@@ -50,7 +61,7 @@ async fn answer(
         }
         head.extend_from_slice(&some[..n]);
     }
-    let answer = match target(&head, certificates, https) {
+    let answer = match target(&head, certificates, port) {
         Some(target) => format!(
             "HTTP/1.1 308 Permanent Redirect\r\nlocation: {target}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         ),
@@ -61,7 +72,7 @@ async fn answer(
 }
 
 /// Where to go: only to a host that is ours, and only with what may stand in a header.
-fn target(head: &[u8], certificates: &Certificates, https: SocketAddr) -> Option<String> {
+fn target(head: &[u8], certificates: &Certificates, port: u16) -> Option<String> {
     let text = std::str::from_utf8(head).ok()?;
     let mut lines = text.split("\r\n");
     let mut request = lines.next()?.split(' ');
@@ -75,9 +86,26 @@ fn target(head: &[u8], certificates: &Certificates, https: SocketAddr) -> Option
     let host = hosts.find(|(name, _)| name.eq_ignore_ascii_case("host"))?.1.trim();
     let name = crate::host::name_of(host)?;
     certificates.host(name)?;
-    let port = match https.port() {
-        443 => String::new(),
+    let port = match port {
+        HTTPS_PORT => String::new(),
         port => format!(":{port}"),
     };
     Some(format!("https://{name}{port}{path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_leads_to_the_public_port() {
+        assert_eq!(port(None, 8443), 8443);
+        assert_eq!(port(Some("https://replay.example"), 8443), 443);
+        assert_eq!(port(Some("https://replay.example/"), 8443), 443);
+        assert_eq!(port(Some("https://replay.example:9443"), 8443), 9443);
+        assert_eq!(port(Some("https://[::1]:9443/"), 8443), 9443);
+        // What is no address of TLS says nothing of its port.
+        assert_eq!(port(Some("http://replay.example"), 8443), 8443);
+        assert_eq!(port(Some("replay example"), 8443), 8443);
+    }
 }

@@ -2,11 +2,14 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use super::activity::Activity;
 
 /// What is expected of a client.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +26,7 @@ pub(crate) struct Pace {
 pub(crate) struct Watched<S> {
     stream: S,
     pace: Pace,
+    activity: Arc<Activity>,
     idle: Pin<Box<Sleep>>,
     stall: Pin<Box<Sleep>>,
     /// Whether something waits for the client, and how much it has taken since the stall's clock was set.
@@ -31,10 +35,11 @@ pub(crate) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    pub(crate) fn new(stream: S, pace: Pace) -> Self {
+    pub(crate) fn new(stream: S, activity: Arc<Activity>) -> Self {
+        let pace = activity.pace();
         let sleep = |time| Box::pin(tokio::time::sleep(time));
         let (idle, stall) = (sleep(pace.idle), sleep(pace.stall));
-        Self { stream, pace, idle, stall, waiting: false, taken: 0 }
+        Self { stream, pace, activity, idle, stall, waiting: false, taken: 0 }
     }
 
     fn moved(&mut self) {
@@ -46,6 +51,7 @@ impl<S> Watched<S> {
         match outcome {
             Poll::Ready(Ok(bytes)) => {
                 self.moved();
+                self.activity.wrote(*bytes as u64);
                 self.taken += *bytes as u64;
                 let share = u64::from(self.pace.bytes_per_second_min) * self.pace.stall.as_secs();
                 if self.waiting && self.taken >= share.max(1) {
@@ -153,15 +159,15 @@ mod tests {
 
     use super::*;
 
-    fn pace() -> Pace {
+    fn activity() -> Arc<Activity> {
         let ms = Duration::from_millis;
-        Pace { idle: ms(200), stall: ms(1_000), bytes_per_second_min: 1_000 }
+        Activity::new(Pace { idle: ms(200), stall: ms(1_000), bytes_per_second_min: 1_000 })
     }
 
     #[tokio::test]
     async fn a_silent_client_is_cut_off() {
         let (near, _far) = duplex(64);
-        let mut near = Watched::new(near, pace());
+        let mut near = Watched::new(near, activity());
         let e = near.read(&mut [0; 8]).await.unwrap_err();
         assert_eq!(e.kind(), io::ErrorKind::TimedOut);
     }
@@ -169,7 +175,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_takes_a_byte_now_and_then_is_cut_off() {
         let (near, mut far) = duplex(64);
-        let mut near = Watched::new(near, pace());
+        let mut near = Watched::new(near, activity());
         let slow = tokio::spawn(async move {
             let mut byte = [0];
             while far.read_exact(&mut byte).await.is_ok() {
@@ -185,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_takes_its_share_is_served() {
         let (near, mut far) = duplex(64);
-        let mut near = Watched::new(near, pace());
+        let mut near = Watched::new(near, activity());
         let steady = tokio::spawn(async move {
             let mut some = [0; 64];
             let mut all = 0;

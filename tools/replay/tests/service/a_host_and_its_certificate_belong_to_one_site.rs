@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::common::{HELP, SHOP, World, certificate};
@@ -132,6 +133,20 @@ fn plain_http_redirects_to_hosts_that_are_ours() {
     ] {
         assert!(ask(bad).starts_with("HTTP/1.1 400 "), "{bad}");
     }
+}
+
+#[test]
+fn plain_http_redirects_to_the_port_under_which_people_reach_the_service() {
+    let world = World::new();
+    let mut config = world.config("");
+    config.public_url = Some("https://service.test".into());
+    let source = Arc::new(reelvault_replay::LiveStore::new(world.reader(), None));
+    let running = reelvault_replay::start(config, reelvault::env::Env::real(), source).unwrap();
+    let mut plain = TcpStream::connect(running.http()[0]).unwrap();
+    plain.write_all(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    plain.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("location: https://localhost/x\r\n"), "{answer}");
 }
 
 #[test]

@@ -7,10 +7,12 @@
 
 mod a_host_and_its_certificate_belong_to_one_site;
 mod a_replay_stops_when_its_client_goes_away;
+mod an_id_that_is_used_again_names_each_session;
 mod backups_are_served_where_they_lie;
 mod common;
 mod damage_stays_where_it_is;
 mod monitoring_names_figures_that_there_are;
+mod no_client_holds_the_service_up;
 mod nobody_gets_in_who_may_not;
 mod people_sign_in_and_out;
 mod people_sign_in_at_an_issuer;

@@ -27,6 +27,9 @@ struct State {
     /// By code: the challenge, the nonce and the redirect address that it was given for.
     codes: HashMap<String, (String, String, String)>,
     key_sets_served: u32,
+    /// How often it was asked where to sign in, and whether it says so.
+    asked_where: u32,
+    is_down: bool,
 }
 
 impl Google {
@@ -38,6 +41,8 @@ impl Google {
             change: json!({}),
             codes: HashMap::new(),
             key_sets_served: 0,
+            asked_where: 0,
+            is_down: false,
         };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
@@ -97,13 +102,16 @@ impl State {
     fn answer(&mut self, path: &str, body: &str) -> Option<String> {
         let at = self.issuer.name.clone();
         match path {
-            "/.well-known/openid-configuration" => Some(
-                json!({
-                    "issuer": at, "authorization_endpoint": format!("{at}/authorize"),
-                    "token_endpoint": format!("{at}/token"), "jwks_uri": format!("{at}/jwks"),
+            "/.well-known/openid-configuration" => {
+                self.asked_where += 1;
+                (!self.is_down).then(|| {
+                    json!({
+                        "issuer": at, "authorization_endpoint": format!("{at}/authorize"),
+                        "token_endpoint": format!("{at}/token"), "jwks_uri": format!("{at}/jwks"),
+                    })
+                    .to_string()
                 })
-                .to_string(),
-            ),
+            }
             "/jwks" => {
                 self.key_sets_served += 1;
                 Some(self.issuer.jwks())
@@ -246,6 +254,23 @@ fn an_answer_that_was_not_asked_for_signs_nobody_in() {
     assert_eq!(back(&second, "code-7", &state).status, 401, "another flow's state");
 }
 
+/// One cookie of a sign-in that was begun held all places of its issuer, for as long as it was good.
+#[test]
+fn ways_back_from_an_issuer_are_counted_by_themselves() {
+    let world = World::new();
+    let google = Google::start();
+    let service = world.serve_with(&configuration(&world, &google));
+    let (place, client) = begin(&service);
+    let (code, state) = google.agree(&place);
+    let start = || service.client().get("/auth/oidc/google/start").status;
+    assert!((0..30).any(|_| start() == 429));
+    assert_eq!(back(&client, &code, &state).status, 302, "what was begun may be ended");
+    let mut replies = (0..30).map(|_| back(&client, &code, &state));
+    let limited = replies.find(|reply| reply.status != 401).unwrap();
+    assert_eq!(limited.status, 429, "{limited:?}");
+    assert!(limited.header("retry-after").is_some());
+}
+
 #[test]
 fn keys_that_the_issuer_adds_are_found_and_forgers_are_no_load() {
     let world = World::new();
@@ -264,4 +289,133 @@ fn keys_that_the_issuer_adds_are_found_and_forgers_are_no_load() {
     }
     assert!(google.state.lock().unwrap().key_sets_served <= 2);
     assert_eq!(status(&token), 200);
+}
+
+/// The client with the cookie of whoever was signed in.
+fn signed_in(service: &Service<'_>, reply: &Reply) -> Client {
+    let cookies = reply.headers.iter().filter(|(name, _)| name == "set-cookie");
+    let cookie = cookies.map(|(_, v)| v).find(|v| v.starts_with("__Host-reelvault=")).unwrap();
+    service.client().with("cookie", cookie.split(';').next().unwrap())
+}
+
+fn grant(value: &str, site: &str) -> String {
+    format!(
+        "{{ claim = \"groups\", value = \"{value}\", site = \"{site}\", roles = [\"viewer\"] }},\n"
+    )
+}
+
+#[test]
+fn a_right_that_is_taken_away_is_gone_for_who_is_signed_in() {
+    let world = World::new();
+    let google = Google::start();
+    let all = configuration(&world, &google);
+    let service = world.serve_with(&all);
+    let (place, client) = begin(&service);
+    let (code, state) = google.agree(&place);
+    let berta = signed_in(&service, &back(&client, &code, &state));
+    let cookie = berta.headers[0].1.clone();
+    let list = format!("/v1/sites/{SHOP}/sessions");
+    assert_eq!(berta.get(&list).status, 200);
+    drop(service);
+    let service = world.serve_with(&all.replace("berta@shop.example", "anna@shop.example"));
+    let berta = service.client().with("cookie", &cookie);
+    assert_eq!(berta.get(&list).status, 404);
+    assert_eq!(berta.get("/v1/me").json()["sites"], json!([]));
+    drop(service);
+    let service = world.serve_with(&all.replace("[\"viewer\"]", "[\"auditor\"]"));
+    let berta = service.client().with("cookie", &cookie);
+    assert_eq!(berta.get(&list).status, 403);
+    assert_eq!(berta.get(&format!("/v1/sites/{SHOP}/audit")).status, 200);
+    drop(service);
+    // Another issuer under the same id: what the first one said of her is not what this one says.
+    let ours = |at: &str| format!("issuer = \"{at}\"\nclient_id");
+    assert!(all.contains(&ours(&google.at)));
+    let service = world.serve_with(&all.replace(&ours(&google.at), &ours("http://127.0.0.1:1")));
+    assert_eq!(service.client().with("cookie", &cookie).get("/v1/me").status, 401);
+}
+
+/// It made the cookie too large, and the refusal told her to ask for fewer groups.
+#[test]
+fn a_long_name_is_cut() {
+    let world = World::new();
+    let google = Google::start();
+    let service = world.serve_with(&configuration(&world, &google));
+    google.state.lock().unwrap().change = json!({"name": format!("B{}", "é".repeat(2_000))});
+    let (place, client) = begin(&service);
+    let (code, state) = google.agree(&place);
+    let reply = back(&client, &code, &state);
+    assert_eq!(reply.status, 302, "{reply:?}");
+    let me = signed_in(&service, &reply).get("/v1/me").json();
+    assert_eq!(me["name"], format!("B{}", "é".repeat(63)));
+}
+
+#[test]
+fn many_grants_fit_into_a_cookie_or_are_refused_with_a_word() {
+    let world = World::new();
+    let google = Google::start();
+    let group = |n: u32| format!("9c2e4f6a-0000-4000-8000-{n:012}");
+    let mut grants = String::new();
+    for n in 0..100 {
+        grants += &grant("agency", &format!("site-{n}.example"));
+        grants += &grant(&group(n), SHOP);
+    }
+    let all = configuration(&world, &google).replace("grants = [", &format!("grants = [{grants}"));
+    let service = world.serve_with(&all);
+    let sign_in = |groups: Value| {
+        google.state.lock().unwrap().change = json!({"groups": groups});
+        let (place, client) = begin(&service);
+        let (code, state) = google.agree(&place);
+        back(&client, &code, &state)
+    };
+    let reply = sign_in(json!(["agency", group(0)]));
+    assert_eq!(reply.status, 302, "{reply:?}");
+    let agency = signed_in(&service, &reply);
+    assert!(agency.headers[0].1.len() < 1_000, "one group is one pair, however much it is worth");
+    assert_eq!(agency.get(&format!("/v1/sites/{SHOP}/sessions")).status, 200);
+    let reply = sign_in((0..100).map(group).collect());
+    assert_eq!(reply.status, 403, "{reply:?}");
+    assert!(reply.header("set-cookie").is_none());
+    assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+}
+
+#[test]
+fn an_issuer_that_hangs_is_nobody_elses_trouble() {
+    let world = World::new();
+    let google = Google::start();
+    let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+    let more = format!(
+        "[[oidc]]\nid = \"a\"\nname = \"A\"\nissuer = \"http://{}\"\nclient_id = \"c\"\n\
+         [proxy]\ntrusted = [\"127.0.0.1/32\"]\n",
+        hanging.local_addr().unwrap()
+    );
+    let service = world.serve_with(&(configuration(&world, &google) + &more));
+    let mut starting = Vec::new();
+    for n in 0..20 {
+        // Each from its own address: one alone may begin ten sign-ins in a minute.
+        let client = service.client();
+        let mut tls = client.connect().unwrap();
+        let head = format!(
+            "GET /auth/oidc/a/start HTTP/1.1\r\nhost: {}\r\nx-forwarded-for: 6.6.6.{n}\r\n\r\n",
+            client.host
+        );
+        tls.write_all(head.as_bytes()).unwrap();
+        starting.push(tls);
+    }
+    // It is being asked, and says nothing.
+    let (_asked, _) = hanging.accept().unwrap();
+    assert_eq!(service.with_token(SHOP, &["viewer"]).get("/v1/me").status, 200);
+    begin(&service);
+    drop(starting);
+}
+
+#[test]
+fn an_issuer_that_does_not_answer_is_not_asked_again_at_once() {
+    let world = World::new();
+    let google = Google::start();
+    google.state.lock().unwrap().is_down = true;
+    let service = world.serve_with(&configuration(&world, &google));
+    for _ in 0..3 {
+        assert_eq!(service.client().get("/auth/oidc/google/start").status, 502);
+    }
+    assert_eq!(google.state.lock().unwrap().asked_where, 1);
 }

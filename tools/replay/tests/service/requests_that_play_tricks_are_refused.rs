@@ -263,6 +263,32 @@ fn another_sites_page_can_make_nobody_do_anything() {
     assert!(!site.held, "nothing was done");
 }
 
+/// A recorded page is shown within ours: what it loads comes from the same site, cookie and all.
+#[test]
+fn what_a_recorded_page_loads_is_refused_and_recorded_as_nothing() {
+    let world = World::new();
+    let service = world.serve();
+    let admin = service.admin();
+    let id = world.session(SHOP);
+    let export = format!("/v1/sites/{SHOP}/export?from=1");
+    let events = format!("/v1/sites/{SHOP}/sessions/{id}/events");
+    for dest in ["image", "style", "font", "iframe", "video", "script", "Empty", ""] {
+        let loaded = admin.with("sec-fetch-dest", dest);
+        for path in [&export, &events, "/v1/me"] {
+            assert_eq!(loaded.get(path).status, 403, "{dest}: {path}");
+            assert_eq!(loaded.send("HEAD", path, None).status, 403, "{dest}: {path}");
+        }
+    }
+    let audit = admin.get(&format!("/v1/sites/{SHOP}/audit"));
+    let records = audit.json()["records"].clone();
+    let others: Vec<_> =
+        records.as_array().unwrap().iter().filter(|r| r["action"] != "audit").collect();
+    assert!(others.is_empty(), "{others:?}");
+    for dest in ["empty", "document"] {
+        assert_eq!(admin.with("sec-fetch-dest", dest).get(&export).status, 200, "{dest}");
+    }
+}
+
 #[test]
 fn every_answer_keeps_scripts_and_strangers_out() {
     let world = World::new();
@@ -298,6 +324,7 @@ fn every_answer_keeps_scripts_and_strangers_out() {
         assert!(header("strict-transport-security").contains("max-age=63072000"));
         assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(header("referrer-policy"), "no-referrer");
+        assert_eq!(header("x-dns-prefetch-control"), "off", "{path}");
         assert_eq!(header("cross-origin-resource-policy"), "same-origin");
         assert!(reply.header("access-control-allow-origin").is_none());
         assert!(reply.header("server").is_none());

@@ -135,6 +135,31 @@ fn attempts_that_were_refused_are_recorded_where_they_were_aimed() {
 }
 
 #[test]
+fn whose_address_a_proxy_does_not_tell_gets_in_nowhere_for_the_proxys() {
+    let world = World::new();
+    let service = world.serve_with(
+        "[proxy]\ntrusted = [\"127.0.0.1/32\"]\n[[sites]]\nid = \"shop.example\"\nallow = [\"127.0.0.0/8\"]\n",
+    );
+    let viewer = service.with_token(SHOP, &["viewer"]);
+    let list = format!("/v1/sites/{SHOP}/sessions");
+    // What the client itself has sent stands before what the proxy knows, and need not be a text.
+    for (said, status) in [
+        ("\u{e9}, 6.6.6.6", 403),
+        ("127.0.0.9, \u{e9}", 403),
+        ("127.0.0.9, unknown", 403),
+        ("127.0.0.9:4711", 200),
+        ("127.0.0.9", 200),
+    ] {
+        assert_eq!(viewer.with("x-forwarded-for", said).get(&list).status, status, "{said}");
+    }
+    assert_eq!(viewer.get(&list).status, 200, "the proxy itself");
+    let records = audit(&service, SHOP);
+    let denied = records.iter().rev().filter(|r| r["action"] == "denied");
+    let addresses: Vec<&str> = denied.map(|r| r["address"].as_str().unwrap()).collect();
+    assert_eq!(addresses, ["6.6.6.6", "unknown, by 127.0.0.1", "unknown, by 127.0.0.1"]);
+}
+
+#[test]
 fn an_audit_log_that_was_tampered_with_says_so_and_holds_nothing_readable() {
     let world = World::new();
     let service = world.serve();
