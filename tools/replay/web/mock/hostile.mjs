@@ -4,6 +4,9 @@ import { Recording, day } from './corpus.mjs';
 
 const SCRIPT = 'window.top.__pwned = (window.top.__pwned || 0) + 1; window.__pwned = 1;';
 
+// What a picture of the recorded page must not make the browser ask for, in the name of whoever watches.
+const OWN = '/v1/sites/shop.example/export';
+
 function page(outside) {
   let id = 0;
   const el = (tagName, attributes = {}, ...childNodes) => ({ type: 2, tagName, attributes, childNodes, id: ++id });
@@ -29,6 +32,13 @@ function page(outside) {
     el('details', { open: '', ontoggle: SCRIPT }, text('details')),
     el('div', { style: `background:url(${at('style.png')});animation:x 1s`, onanimationstart: SCRIPT }, text('styled')),
     el('table', { background: at('table.png') }),
+    // Of the service itself: whoever watches is signed in there.
+    el('img', { rr_dataURL: `${OWN}?from=1` }),
+    el('img', { src: `${OWN}?from=2` }),
+    el('canvas', { rr_dataURL: `${OWN}?from=3` }),
+    el('p', { style: `background: \\75rl("${OWN}?from=4")` }, text('styled')),
+    el('p', { style: `background: u\\72 l(${OWN}?from=5)` }, text('styled')),
+    el('iframe', { rr_src: `${OWN}?from=6` }),
   );
   const head = el('head', {},
     el('meta', { 'http-equiv': 'refresh', content: `0;url=${at('refresh')}` }),
@@ -41,6 +51,7 @@ function page(outside) {
     el('link', { rel: 'preload', as: 'image', href: at('preload.png') }),
     el('link', { rel: 'manifest', href: at('manifest.json') }),
     el('link', { rel: 'icon', href: at('favicon.ico') }),
+    el('style', {}, text(`@import"${OWN}?from=7"; h1 { background: \\000055\\RL(${OWN}?from=8); background: \\URL(${OWN}?from=9) }`, true)),
     el('style', {}, text(`@import url(${at('import.css')}); @font-face { font-family: x; src: url(${at('font.woff2')}) } body { font-family: x; background: url(${at('css.png')}) }`, true)),
   );
   return { node: { type: 0, childNodes: [{ type: 1, name: 'html', publicId: '', systemId: '', id: ++id }, el('html', {}, head, body)], id: ++id }, body: body.id };

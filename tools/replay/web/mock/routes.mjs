@@ -114,6 +114,7 @@ function data(call, [top, site, what, session, part]) {
   const { world } = call;
   call.me = world.people.who(call.cookie);
   if (!call.me) throw new Refused(401, 'Not signed in', 'sign in first');
+  if (!['empty', 'document', undefined].includes(call.req.headers['sec-fetch-dest'])) throw new Refused(403, 'Forbidden', 'the request is no call of the page');
   if (top === 'me') return json(call, { name: call.me.name, sites: call.me.sites, expires_ms: call.me.expires_ms });
   if (top !== 'sites') throw new Refused(404, 'Not found', 'nothing is here');
   if (site === undefined) return json(call, { sites: call.me.sites.map((s) => ({ id: s.id, retention_days: 90, roles: s.roles })) });

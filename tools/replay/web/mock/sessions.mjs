@@ -122,7 +122,7 @@ function change(call, session, part) {
   if (part === 'erase' && req.method === 'POST') {
     if (session.held && !body.held) {
       world.note(site, me.name, 'erase', session.id, 'refused');
-      throw new Refused(409, 'Conflict', 'the session is held');
+      throw new Refused(409, 'Conflict', 'It is held. Nothing was erased.');
     }
     session.erased = true;
     done('erase');

@@ -26,6 +26,7 @@ async function quiet() {
   });
   assert.deepEqual(ran, []);
   assert.deepEqual(v.seen.left, []);
+  assert.deepEqual(v.seen.loaded, []);
   assert.deepEqual(v.seen.errors, []);
   assert.deepEqual(service.outside.calls, []);
 }
@@ -73,6 +74,23 @@ test('a hostile chat is only text', { skip }, async () => {
   await page.getByText('javascript:alert(1)').waitFor();
   assert.equal(await page.locator('main img').count(), 0);
   await quiet();
+});
+
+test('a picture that asks the service in the name of whoever watches is refused', { skip }, async () => {
+  await page.goto(`${service.url}/`);
+  const path = `/v1/sites/${encodeURIComponent(names.site)}/export?from=77`;
+  const answered = page.waitForResponse((r) => r.url().endsWith(path));
+  await page.evaluate((src) => { const image = new Image(); image.src = src; document.body.append(image); }, path);
+  assert.equal((await answered).status(), 403);
+  v.seen.loaded.length = 0;
+});
+
+test('what a frame asks of the service is noted', { skip }, async () => {
+  const w = await visit(browser, service.url);
+  await w.page.setContent(`<iframe src="${service.url}/v1/status"></iframe>`);
+  await until('it was asked for', () => w.seen.loaded.length > 0);
+  assert.match(w.seen.loaded[0], /^document .*\/v1\/status$/);
+  await w.context.close();
 });
 
 test('what the page sanitises away, the policy would have stopped as well', { skip }, async () => {

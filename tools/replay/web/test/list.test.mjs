@@ -35,6 +35,29 @@ test('the list shows the sessions of the site, newest first', async () => {
   await page.getByText(oldest.visitor).first().waitFor();
 });
 
+test('two sessions of one id are two rows, and each opens itself', async () => {
+  await page.route((url) => url.pathname === `/v1/sites/${names.site}/sessions`, async (route) => {
+    const response = await route.fetch();
+    const list = await response.json();
+    const first = list.sessions[0];
+    list.sessions.splice(1, 0, { ...first, start_ms: first.start_ms - 3 * 86_400_000 });
+    await route.fulfill({ response, json: list });
+  });
+  try {
+    await open(`#/s/${names.site}`);
+    const links = await rows().evaluateAll((found) => found.slice(0, 2).map((row) => row.querySelector('a').getAttribute('href')));
+    const [one, two] = links.map((href) => href.split('?start='));
+    assert.equal(one[0], two[0]);
+    assert.equal(Number(one[1]) - Number(two[1]), 3 * 86_400_000);
+    assert.deepEqual(v.seen.errors, []);
+    const asked = page.waitForRequest((r) => r.url().includes(`?start=${one[1]}`));
+    await page.locator('#row-0 a').click();
+    await asked;
+  } finally {
+    await page.unrouteAll({ behavior: 'wait' });
+  }
+});
+
 test('a filter for the visitor leaves only their sessions, and stands in the address', async () => {
   await open(`#/s/${names.site}`);
   const mine = sessionsOf(names.site).find((s) => s.id === names.session).visitor;

@@ -79,6 +79,31 @@ test('a session is held with a reason, and released', async () => {
   await page.getByText('Held', { exact: true }).waitFor({ state: 'detached' });
 });
 
+test('where another session of the id is held, the refusal offers to erase it all the same', async () => {
+  const asked = [];
+  await page.route('**/erase', (route) => {
+    const { held } = route.request().postDataJSON();
+    asked.push(held);
+    const detail = held ? 'Another process writes to the store; nothing was changed.' : 'It is held. Nothing was erased.';
+    return route.fulfill({ status: 409, contentType: 'application/problem+json', body: JSON.stringify({ title: 'Conflict', detail }) });
+  });
+  await open(names.site, names.session);
+  await page.getByRole('button', { name: 'Erase' }).click();
+  const sure = page.getByRole('button', { name: 'Erase for ever' });
+  const box = page.getByLabel('Erase it although it is held');
+  await page.getByLabel(/Type the session id/).fill(names.session);
+  assert.equal(await box.count(), 0);
+  await sure.click();
+  await box.waitFor();
+  assert.equal(await sure.isDisabled(), true);
+  await box.check();
+  await sure.click();
+  await page.getByText('Another process writes to the store').waitFor();
+  assert.deepEqual(asked, [false, true]);
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.unroute('**/erase');
+});
+
 test('an erased session leaves a certificate, and answers that it is gone', async () => {
   await open(names.site, names.erase);
   await page.getByRole('button', { name: 'Erase' }).click();

@@ -33,6 +33,11 @@ describe('a snapshot', () => {
     expect(clean(el('iframe', { srcdoc: '<script>', src: 'javascript:x()' })).attributes).toEqual({});
     expect(clean(el('use', { 'xlink:href': 'https://x/#a' })).attributes).toEqual({});
     expect(clean(el('use', { href: '#a' })).attributes).toEqual({ href: '#a' });
+    for (const tag of ['img', 'canvas']) {
+      expect(clean(el(tag, { rr_dataURL: '/v1/sites/shop.example/export?from=1' })).attributes).toEqual({});
+      expect(clean(el(tag, { rr_dataURL: 'data:image/png;base64,AA' })).attributes).toEqual({ rr_dataURL: 'data:image/png;base64,AA' });
+    }
+    expect(clean(el('iframe', { rr_src: '/v1/me' })).attributes).toEqual({});
   });
 
   test('keeps where a link leads, unless it leads to a script', () => {
@@ -59,6 +64,21 @@ describe('styles', () => {
     expect(cleanCss("@import 'https://x/a.css';b{}")).toBe('b{}');
     expect(cleanCss('@import url(https://x/a.css) screen; b{}')).toBe(' b{}');
     expect(cleanCss('a{background:image-set("https://x/a.png" 1x)}')).toBe('a{background:url(data:,)}');
+  });
+
+  test('lose them in whatever spelling', () => {
+    for (const css of ['a{background:\\75rl("/v1/me")}', 'a{background:\\000055 RL(/v1/me)}', 'a{background:u\\72\r\nl(/v1/me)}', 'a{background:\\u\\r\\l(/v1/me)}', 'a{background:ur\\6c(/v1/me)}']) expect(cleanCss(css)).toBe('a{background:url(data:,)}');
+    expect(cleanCss('@\\69mport "/v1/me";b{}')).toBe('b{}');
+    expect(cleanCss('@import"/v1/me";b{}')).toBe('b{}');
+    expect(cleanCss('a{background:im\\61ge-s\\65t("/v1/me" 1x)}')).toBe('a{background:url(data:,)}');
+    // An escape that is made of one that is resolved would be a new one.
+    expect(cleanCss('a{background:ur\\6\\63 (/v1/me);color:\\75rl(x)}')).toContain('\\6 c(');
+  });
+
+  test('keep the escapes that mean no letter', () => {
+    for (const css of ['.md\\:flex{color:red}', '.\\31 0{color:red}', '.\\75rl{color:red}']) expect(cleanCss(css)).toBe(css);
+    expect(cleanCss('.md\\:w{background:url(/x)}')).toBe('.md\\:w{background:url(data:,)}');
+    expect(cleanCss('.a::before{content:"\\2014 ";background:url(/x)}')).toBe('.a::before{content:"\\2014 ";background:url(data:,)}');
   });
 
   test('keep what lies inside', () => {

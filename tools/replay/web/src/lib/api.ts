@@ -63,14 +63,23 @@ async function request(path: string, { method = 'GET', body, signal, signingIn }
 const json = async <T>(path: string, options?: Options): Promise<T> => (await request(path, options)).json() as Promise<T>;
 
 const sitePath = (site: string) => `/v1/sites/${encodeURIComponent(site)}`;
-const sessionPath = (site: string, session: string) => `${sitePath(site)}/sessions/${encodeURIComponent(session)}`;
-
 export type Query = Record<string, string | number | null | undefined>;
 function query(q: Query): string {
   const out = new URLSearchParams();
   for (const [name, value] of Object.entries(q)) if (value !== null && value !== undefined && value !== '') out.set(name, String(value));
   const text = out.toString();
   return text ? `?${text}` : '';
+}
+
+/** A session: its id, and when it started where that is known. An id may be used again; without a start it is the last of its sessions. */
+export interface Which { id: string; start_ms: number | null }
+
+// No browser sends "." and ".." as parts of a path, in whatever spelling: the request would be for something else, as an export of the whole site.
+const DOTS = new Set(['.', '..']);
+
+function sessionPath(site: string, which: Which, part = '', q: Query = {}): string {
+  if (DOTS.has(which.id)) throw new Problem(0, 'A browser cannot ask for this session', 'Its id is a dot or two, which no browser sends in an address. The reelvault command can show, replay, hold and erase it.', null);
+  return `${sitePath(site)}/sessions/${encodeURIComponent(which.id)}${part}${query({ ...q, start: which.start_ms })}`;
 }
 
 export const api = {
@@ -82,17 +91,18 @@ export const api = {
   me: () => json<Me>('/v1/me', { signingIn: true }),
   status: (signal?: AbortSignal) => json<Status>('/v1/status', { ...(signal ? { signal } : {}), signingIn: true }),
   sessions: (site: string, q: Query, signal?: AbortSignal) => json<{ sessions: Session[]; next: string | null }>(`${sitePath(site)}/sessions${query(q)}`, signal ? { signal } : {}),
-  session: (site: string, id: string, signal?: AbortSignal) => json<Detail>(sessionPath(site, id), signal ? { signal } : {}),
-  transcript: (site: string, id: string, signal?: AbortSignal) => json<{ messages: Message[] }>(`${sessionPath(site, id)}/transcript`, signal ? { signal } : {}),
+  session: async (site: string, which: Which, signal?: AbortSignal) => json<Detail>(sessionPath(site, which), signal ? { signal } : {}),
+  transcript: async (site: string, which: Which, signal?: AbortSignal) => json<{ messages: Message[] }>(sessionPath(site, which, '/transcript'), signal ? { signal } : {}),
   audit: (site: string, cursor: string | null) => json<{ records: AuditRecord[]; next: string | null }>(`${sitePath(site)}/audit${query({ limit: 100, cursor })}`),
-  hold: (site: string, id: string, reason: string) => request(`${sessionPath(site, id)}/hold`, { method: 'POST', body: { reason } }),
-  release: (site: string, id: string) => request(`${sessionPath(site, id)}/hold`, { method: 'DELETE' }),
-  erase: (site: string, id: string, held: boolean) => json<Record<string, unknown>>(`${sessionPath(site, id)}/erase`, { method: 'POST', body: { held } }),
-  exportPath: (site: string, id: string) => `${sessionPath(site, id)}/export`,
+  hold: async (site: string, which: Which, reason: string) => request(sessionPath(site, which, '/hold'), { method: 'POST', body: { reason } }),
+  release: async (site: string, which: Which) => request(sessionPath(site, which, '/hold'), { method: 'DELETE' }),
+  /** Erases all sessions of an id: they have one key. */
+  erase: async (site: string, id: string, held: boolean) => json<Record<string, unknown>>(sessionPath(site, { id, start_ms: null }, '/erase'), { method: 'POST', body: { held } }),
+  exportPath: (site: string, which: Which) => sessionPath(site, which, '/export'),
   exportSitePath: (site: string, from: number | null, to: number | null) => `${sitePath(site)}/export${query({ from, to })}`,
   /** Streams events; `each` gets the lines as they arrive. */
-  async events(site: string, id: string, span: { from: number; to: number }, signal: AbortSignal, each: (lines: string[]) => void | Promise<void>): Promise<void> {
-    const response = await request(`${sessionPath(site, id)}/events${query({ from: span.from, to: span.to })}`, { signal });
+  async events(site: string, which: Which, span: { from: number; to: number }, signal: AbortSignal, each: (lines: string[]) => void | Promise<void>): Promise<void> {
+    const response = await request(sessionPath(site, which, '/events', { from: span.from, to: span.to }), { signal });
     if (!response.body) return;
     try {
       await readLines(response.body, each);

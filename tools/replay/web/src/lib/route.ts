@@ -1,4 +1,5 @@
 // The address after `#`: where the page stands. Ids are data: they are encoded, and a session named "audit" is still a session.
+// `start` tells sessions of one id apart: an id may be used again two days after a session's start.
 
 export interface Filters { from: number | null; to: number | null; last: string | null; visitor: string; min: number; kind: '' | 'replay' | 'chat'; order: 'newest' | 'oldest' }
 
@@ -7,7 +8,7 @@ export type Route =
   | { view: 'status' }
   | { view: 'sessions'; site: string; filters: Filters }
   | { view: 'audit'; site: string }
-  | { view: 'session'; site: string; session: string; at: number | null };
+  | { view: 'session'; site: string; session: string; start: number | null; at: number | null };
 
 export const LASTS: Record<string, number> = { '1h': 3_600_000, '24h': 86_400_000, '7d': 7 * 86_400_000, '30d': 30 * 86_400_000 };
 
@@ -18,7 +19,7 @@ export function decode(text: string): string {
   try { return decodeURIComponent(text); } catch { return text; }
 }
 
-// The dots of "." and ".." and the word "audit" would mean something else.
+// The word "audit" would mean something else. Dots mean nothing behind a `#`.
 function encode(id: string): string {
   if (id === 'audit') return '%61udit';
   return encodeURIComponent(id);
@@ -34,7 +35,7 @@ export function parse(hash: string): Route {
   if (parts[0] !== 's' || !parts[1]) return { view: 'home' };
   const site = decode(parts[1]);
   if (parts[2] === 'audit') return { view: 'audit', site };
-  if (parts[2]) return { view: 'session', site, session: decode(parts[2]), at: whole(q.get('t')) };
+  if (parts[2]) return { view: 'session', site, session: decode(parts[2]), start: whole(q.get('start')), at: whole(q.get('t')) };
   const last = q.get('last');
   const kind = q.get('kind');
   return {
@@ -52,7 +53,13 @@ export function format(route: Route): string {
     case 'home': return '#/';
     case 'status': return '#/status';
     case 'audit': return `#/s/${encodeURIComponent(route.site)}/audit`;
-    case 'session': return `#/s/${encodeURIComponent(route.site)}/${encode(route.session)}${route.at === null ? '' : `?t=${route.at}`}`;
+    case 'session': {
+      const q = new URLSearchParams();
+      if (route.at !== null) q.set('t', String(route.at));
+      if (route.start !== null) q.set('start', String(route.start));
+      const text = q.toString();
+      return `#/s/${encodeURIComponent(route.site)}/${encode(route.session)}${text ? `?${text}` : ''}`;
+    }
     case 'sessions': {
       const q = new URLSearchParams();
       const f = route.filters;

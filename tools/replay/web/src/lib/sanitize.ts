@@ -1,15 +1,30 @@
 // Takes out of events what must not reach the replay frame. The frame's sandbox and the policy of the service already stop scripts and
 // requests; this stops what neither covers (early connections by `<link>`), and keeps the rest from even being tried.
 
-// Addresses inside style sheets. The policy of the service refuses them in any spelling; these are not even tried.
+// Addresses inside style sheets. The policy of the service refuses those of other origins in any spelling; those of its own origin the service itself
+// refuses, as what a page loads is no call. These are not even tried.
 const OUTSIDE_URL = /url\(\s*(?:"(?!data:|blob:|#)[^"]*"|'(?!data:|blob:|#)[^']*'|(?!data:|blob:|#|["'])[^)"']*)\s*\)/gi;
-const IMPORT = /@import\s[^;]*;?/gi;
+const IMPORT = /@import(?![\w-])[^;]*;?/gi;
 const HAS_ADDRESS = /url\(|@import|image-set\(/i;
 const IMAGE_SET = /(?:-webkit-)?image-set\(\s*["'](?!data:)[^)]*\)/gi;
 
+// Escapes of a style sheet: a character by its number, with the space that ends it, or by itself.
+const ESCAPE = /\\(?:([0-9a-f]{1,6})(?:\r\n|[ \t\n\r\f])?|([^0-9a-f\n\r\f]))/gi;
+
+// With the escapes of letters and hyphens resolved, so that `\75rl(` is seen as what it is. Others stay; the space behind a number keeps it apart.
+function spellOut(text: string): string {
+  return text.replace(ESCAPE, (all: string, hex: string | undefined, other: string | undefined) => {
+    const code = hex ? Number.parseInt(hex, 16) : 0;
+    const character = hex ? (code < 128 ? String.fromCharCode(code) : '') : (other ?? '');
+    if (/^[a-z-]$/i.test(character)) return character;
+    return hex ? `\\${hex} ` : all;
+  });
+}
+
 /** A style text without the addresses that a browser would fetch. */
-export function cleanCss(text: string): string {
-  if (!HAS_ADDRESS.test(text)) return text;
+export function cleanCss(given: string): string {
+  const text = given.includes('\\') ? spellOut(given) : given;
+  if (!HAS_ADDRESS.test(text)) return given;
   return text.replace(IMPORT, '').replace(OUTSIDE_URL, 'url(data:,)').replace(IMAGE_SET, 'url(data:,)');
 }
 
@@ -17,8 +32,8 @@ interface Node { type?: number; tagName?: unknown; attributes?: Record<string, u
 
 // rrweb itself turns `script` into `noscript`; these have nothing to show without the outside.
 const EMPTY = new Set(['script', 'object', 'embed', 'applet', 'base', 'portal', 'fencedframe', 'frame']);
-// Addresses that a browser may fetch by itself. Text in `data:` or `blob:` stays; so do the addresses of links, which nobody can follow.
-const FETCHED = new Set(['src', 'srcset', 'poster', 'background', 'data', 'ping', 'srcdoc', 'imagesrcset', 'action', 'formaction', 'manifest', 'classid', 'codebase', 'profile', 'longdesc', 'archive', 'lowsrc', 'dynsrc']);
+// Addresses that a browser may fetch by itself, and those that rrweb turns into such (`rr_…`). Text in `data:` or `blob:` stays; so do the addresses of links, which nobody can follow.
+const FETCHED = new Set(['src', 'srcset', 'poster', 'background', 'data', 'ping', 'srcdoc', 'imagesrcset', 'action', 'formaction', 'manifest', 'classid', 'codebase', 'profile', 'longdesc', 'archive', 'lowsrc', 'dynsrc', 'rr_dataurl', 'rr_src']);
 const HREF_IS_FETCHED = new Set(['link', 'image', 'use', 'feimage', 'script', 'base', 'pattern', 'lineargradient', 'radialgradient', 'filter', 'mpath', 'textpath', 'cursor', 'animate', 'set', 'animatetransform', 'animatemotion']);
 // Depth of a page. Deeper is no page, but an attempt to exhaust the stack.
 export const DEPTH_MAX = 3000;

@@ -58,14 +58,14 @@ export class SessionList {
 
   leave() { this.#abort.abort(); }
 
-  /** Takes a session out that is gone. */
+  /** Takes out the sessions of an id, which was erased. */
   remove(id: string) {
     this.rows = this.rows.filter((s) => s.id !== id);
     this.selected = Math.min(this.selected, Math.max(0, this.rows.length - 1));
   }
 
-  update(id: string, change: Partial<Session>) {
-    this.rows = this.rows.map((s) => (s.id === id ? { ...s, ...change } : s));
+  update(which: Pick<Session, 'id' | 'start_ms'>, change: Partial<Session>) {
+    this.rows = this.rows.map((s) => (s.id === which.id && s.start_ms === which.start_ms ? { ...s, ...change } : s));
   }
 }
 

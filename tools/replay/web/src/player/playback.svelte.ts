@@ -252,7 +252,7 @@ export class Playback {
   async #run(load: Load) {
     const current = () => this.#load === load && !this.#gone;
     try {
-      await api.events(this.site, this.session.id, load.span, load.abort.signal, (lines) => {
+      await api.events(this.site, this.session, load.span, load.abort.signal, (lines) => {
         if (!current()) return;
         for (const line of lines) {
           const event = this.store.add(line);

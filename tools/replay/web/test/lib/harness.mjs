@@ -51,14 +51,21 @@ export async function launch() {
   });
 }
 
-/** A browser context of its own, which notes every request, every script error, and every request that left the origin. */
+/** Whether a frame within a page asks for it. Of a page that is not there yet there is no frame to ask about. */
+function isFramed(request) {
+  try { return request.isNavigationRequest() && request.frame().parentFrame() !== null; } catch { return false; }
+}
+
+/** A browser context of its own, which notes every request, every script error, every request that left the origin, and what a page loaded that is for calls. */
 export async function visit(browser, url, options = {}) {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 }, acceptDownloads: true, permissions: ['clipboard-read', 'clipboard-write'], ...options });
   const page = await context.newPage();
-  const seen = { requests: [], left: [], errors: [] };
+  const seen = { requests: [], left: [], loaded: [], errors: [] };
   context.on('request', (r) => {
     seen.requests.push(`${r.method()} ${r.url()}`);
     if (!/^(data|blob|about):/.test(r.url()) && new URL(r.url()).origin !== new URL(url).origin) seen.left.push(r.url());
+    // What the service answers to calls alone, asked for as a part of a page.
+    if (/^\/v1(\/|$)/.test(new URL(r.url()).pathname) && (!['fetch', 'xhr', 'document'].includes(r.resourceType()) || isFramed(r))) seen.loaded.push(`${r.resourceType()} ${r.url()}`);
   });
   page.on('pageerror', (e) => seen.errors.push(e.stack ?? e.message));
   return { context, page, seen, url };
