@@ -115,7 +115,7 @@ impl Repository {
             }
         }
         // Beside one that cannot be read a backup takes nothing for given that no snapshot names.
-        checked.damage.extend(self.marks()?.damaged.into_iter().map(|(_, e)| e));
+        checked.damage.extend(self.marks_if_readable()?.damaged.into_iter().map(|(_, e)| e));
         let present = self.present()?;
         checked.unnamed_objects =
             present.keys().filter(|name| !named.contains_key(*name)).count() as u64;

@@ -155,6 +155,10 @@ impl Backup<'_> {
     }
 
     fn unseen<'p>(&self, plan: &'p Plan) -> Vec<&'p Stored> {
+        if self.is_write_only {
+            // Which of them snapshots name is not known: that would be the whole store each time.
+            return Vec::new();
+        }
         let sent = self.sent.lock();
         plan.resumed.iter().filter(|stored| !sent.contains_key(*stored)).collect()
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use super::repository::{Marks, SEGMENTS};
+use super::repository::SEGMENTS;
 use super::run::{Backup, Done};
 use super::source::Look;
 use crate::error::{Error, Result};
@@ -135,12 +135,7 @@ impl Backup<'_> {
             return Ok((missing, resumed));
         }
         let repository = self.repository;
-        let marks = match repository.marks() {
-            Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::PermissionDenied => {
-                Marks::default()
-            }
-            marks => marks?,
-        };
+        let marks = repository.marks_if_readable()?;
         let is_blind = !marks.damaged.is_empty();
         damage.extend(marks.damaged.into_iter().map(|(_, e)| e));
         let marked: HashSet<String> =
@@ -156,7 +151,10 @@ impl Backup<'_> {
         for entry in unknown {
             let may_go = |copy| {
                 let is_there = || listed.iter().any(|l| l.contains_key(&file_name(entry.id, copy)));
-                marked.contains(&marked_name(entry.id, copy)) || (is_blind && is_there())
+                // What this process has put there no earlier mark names.
+                let is_ours = || self.sent.lock().contains_key(&Stored { entry: *entry, copy });
+                marked.contains(&marked_name(entry.id, copy))
+                    || (is_blind && is_there() && !is_ours())
             };
             let mut copy = 0;
             while may_go(copy) {

@@ -244,6 +244,16 @@ impl Repository {
         self.place.create(&name, &bytes).map_err(|e| self.failed("writing", &name, e))
     }
 
+    /// The marks, none for credentials that may not read them: no prune may run beside such a backup.
+    pub(super) fn marks_if_readable(&self) -> Result<Marks> {
+        match self.marks() {
+            Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                Ok(Marks::default())
+            }
+            marks => marks,
+        }
+    }
+
     /// The marks that lie there. One that is being removed is passed over, and what has no mark's name.
     pub(super) fn marks(&self) -> Result<Marks> {
         let mut marks = Marks::default();

@@ -208,6 +208,8 @@ impl Repository {
             }
             make_dir(env, dir)?;
             disk.open(&mark, Mode::Replace).map_err(failed)?;
+            // A lock that outlived it in a power cut would pass for something of another's.
+            disk.sync_dir(dir).map_err(failed)?;
         }
         let lock = store::lock(env, dir)?;
         if disk.exists(&dir.join(MANIFEST)).map_err(failed)? {

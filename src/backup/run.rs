@@ -70,6 +70,8 @@ pub struct Backup<'a> {
     pub(super) repository: &'a Repository,
     pub(super) source: Source,
     pub(super) base: Option<Base>,
+    /// Whether the credentials may not read what lies in the repository.
+    pub(super) is_write_only: bool,
     /// The steps of this continuous backup, oldest first: number and time. Most are forgotten when they are old.
     steps: VecDeque<(u64, u64)>,
     /// Segments that could not be read lately.
@@ -100,7 +102,8 @@ impl<'a> Backup<'a> {
         let source = Source::new(repository.env(), dir);
         let (steps, left_out, repair) = (VecDeque::new(), HashMap::new(), Repair::default());
         let (base, sent) = (None, Sent::default());
-        Ok(Self { repository, source, base, steps, left_out, sent, repair })
+        let is_write_only = false;
+        Ok(Self { repository, source, base, is_write_only, steps, left_out, sent, repair })
     }
 
     /// Makes a backup: copies what the repository lacks, and makes a snapshot of the store as it is now.
@@ -235,6 +238,7 @@ impl<'a> Backup<'a> {
             // Credentials that may only write: the same.
             Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::PermissionDenied => {
                 self.base = None;
+                self.is_write_only = true;
             }
             Err(e) => return Err(e),
         }

@@ -93,7 +93,9 @@ impl Slots {
             .iter()
             .filter_map(|slot| match slot {
                 Slot::Live { version, store, .. } if store == of => Some(*version),
-                Slot::Torn { version: Some(version), store: Some(store) } if store == of => {
+                Slot::Torn { version: Some(version), store: Some(store) }
+                    if store == of && !self.is_of_another(*version, store) =>
+                {
                     Some(*version)
                 }
                 _ => None,
@@ -158,10 +160,17 @@ impl Slots {
         let (_, plausible) = self.highest();
         self.positions(|slot| match slot {
             Slot::Torn { version, store: Some(store) } => {
-                store == of && version.is_none_or(|n| n > plausible)
+                let is_wrong = |n| n > plausible || self.is_of_another(n, store);
+                store == of && version.is_none_or(is_wrong)
             }
             _ => false,
         })
+    }
+
+    /// Whether a whole slot of another store has this number, so that a torn one of this store was given another.
+    fn is_of_another(&self, version: u32, of: &StoreId) -> bool {
+        let has = |slot: &Slot| matches!(slot, Slot::Live { version: held, store, .. } if *held == version && store != of);
+        self.0.iter().any(has)
     }
 
     fn positions(&self, wanted: impl Fn(&Slot) -> bool) -> Vec<usize> {

@@ -159,9 +159,14 @@ impl ObjectMirror {
 
     fn remove_all_but(&self, kept: Option<u64>) {
         let listed = self.place.list(GENERATIONS, usize::MAX).unwrap_or_default();
-        // The oldest first: if it may not be removed yet, none may, and a refused request for each would be more with every change.
         let numbers = listed.iter().rev().filter_map(|entry| generation_of(&entry.name));
-        for number in numbers.filter(|number| Some(*number) != kept) {
+        let numbers: Vec<u64> = numbers.filter(|number| Some(*number) != kept).collect();
+        // Newer ones would be read in its place; one that may not be removed is in the way of no other.
+        let (newer, older): (Vec<u64>, Vec<u64>) =
+            numbers.into_iter().partition(|number| kept.is_some_and(|kept| *number > kept));
+        newer.into_iter().for_each(|number| drop(self.place.remove(&object_name(number))));
+        // The oldest first: if it may not be removed yet, none may, and a refused request for each would be more with every change.
+        for number in older {
             let removed = self.place.remove(&object_name(number));
             if removed.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
                 break;

@@ -162,6 +162,23 @@ fn a_slot_that_lost_its_number_and_may_be_the_one_in_use_is_left_alone() {
     assert!(slots(Some(&ONE)).lost(3, &ONE).is_empty(), "that one has its number");
 }
 
+/// One bit of a number made it that of another store's version, and destroying it took that store's key.
+#[test]
+fn a_slot_that_rot_gave_the_number_of_another_store_is_not_taken_for_it() {
+    let mut text = [
+        FIRST.as_bytes(),
+        &live_line(8, &ONE, &key(8)),
+        &live_line(9, &TWO, &key(9)),
+        &live_line(10, &ONE, &key(10)),
+    ]
+    .concat();
+    let eight = text[FIRST.len()..][..SLOT_BYTES].iter().position(|b| *b == b'8').unwrap();
+    text[FIRST.len() + eight] = b'9';
+    let slots = crate::keyring::slots::Slots::parse("key", &text).unwrap();
+    assert_eq!((slots.versions(&ONE), slots.versions(&TWO)), (vec![10], vec![9]));
+    assert_eq!(slots.lost(8, &ONE), [0]);
+}
+
 /// Any write of a slot may be torn: what comes first of it may be missing, or what comes last.
 #[test]
 fn a_torn_slot_loses_nothing_and_can_be_destroyed() {
