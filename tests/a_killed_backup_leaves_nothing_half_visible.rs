@@ -283,6 +283,46 @@ fn a_restore_that_was_over_but_for_its_mark_leaves_what_was_recorded_since_alone
 }
 
 #[test]
+fn a_restore_that_has_lost_power_is_begun_again_also_when_the_one_before_was_killed() {
+    let (world, all) = small(101);
+    let place: Arc<dyn Place> = Arc::new(SimPlace::new(world.clock.now_ms(), 1));
+    back_up_whole(&repository(&world, &world.disk, &place, 103).unwrap());
+    let of = (&world, &place);
+    let has = |disk: &SimDisk, name: &str| disk.paths().iter().any(|path| path == Path::new(name));
+    let is_begun_again = |disk: &SimDisk, points: u64| {
+        for (n, cut) in cuts(disk, points).enumerate() {
+            let seed = 10_000 + 10 * points + n as u64;
+            if let Err(Error::NoStore(_)) = open_restored(&world, &cut, "/new", seed) {
+                let again = restore_from(of, (&cut, seed + 100_000), 1, ON);
+                assert!(again.is_ok(), "at {points}, cut {n}: {again:?}");
+                let store = open_restored(&world, &cut, "/new", seed + 200_000).unwrap();
+                assert_eq!(content(&store), all);
+            }
+        }
+    };
+    let mut killed = 0;
+    for points in 0.. {
+        let disk = world.disk.crash_image(Survival::Everything);
+        disk.crash_at(disk.operations() + points);
+        let is_over = restore_from(of, (&disk, 1_000 + points), 1, ON).is_ok();
+        is_begun_again(&disk, points);
+        let is_marked = |disk: &SimDisk| has(disk, "/new/restoring") && !has(disk, "/new/lock");
+        // The next one finds the mark, and loses power.
+        for more in (0..8).take_while(|_| is_marked(&disk.kill_image())) {
+            let left = disk.kill_image();
+            left.crash_at(left.operations() + more);
+            let _ = restore_from(of, (&left, 2_000 + more), 1, ON);
+            is_begun_again(&left, 1_000 * points + more);
+            killed += 1;
+        }
+        if is_over {
+            break;
+        }
+    }
+    assert!(killed > 0);
+}
+
+#[test]
 fn of_two_restores_into_one_directory_the_second_is_refused() {
     let (world, all) = small(91);
     let place: Arc<dyn Place> = Arc::new(SimPlace::new(world.clock.now_ms(), 1));

@@ -400,6 +400,23 @@ fn a_change_whose_answer_was_lost_is_put_back_by_maintenance() {
 }
 
 #[test]
+fn a_damaged_newest_keyring_is_replaced_where_the_oldest_one_cannot_be_removed() {
+    let (world, bucket) = world(840);
+    let mut objects = bucket.objects().into_iter();
+    let (newest, bytes) = objects.find(|(name, _)| name.starts_with("keyring/")).unwrap();
+    let rank = u64::from_str_radix(newest.strip_prefix("keyring/").unwrap(), 16).unwrap();
+    let [older, newer] = [rank + 1, rank - 1].map(|rank| format!("keyring/{rank:016x}"));
+    bucket.spoil(&older, &bytes);
+    bucket.lock_one(&older);
+    bucket.spoil(&newer, &bytes[..100]);
+    let store = open(&world, &world.disk, &bucket, 841).unwrap();
+    let mirrors = store.check_mirrors();
+    assert!(mirrors.iter().all(|m| m.state == MirrorState::Whole), "in the bucket, too");
+    let is_there = |name: &String| bucket.objects().iter().any(|(object, _)| object == name);
+    assert!(is_there(&older) && !is_there(&newer));
+}
+
+#[test]
 fn in_a_locked_bucket_a_change_asks_for_no_more_after_many_than_after_a_few() {
     let (world, bucket) = world(830);
     bucket.lock();

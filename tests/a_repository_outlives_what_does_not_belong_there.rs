@@ -3,13 +3,15 @@
 
 mod common;
 
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use common::DAY;
 use common::backups::*;
 use common::sim::World;
 use reelvault::Store;
-use reelvault::backup::{Keep, Place, ReadShare, Repository, SimPlace};
+use reelvault::backup::{Backup, How, Keep, Place, ReadShare, Repository, SimPlace};
 use reelvault::env::Clock;
 
 const KEEP: Keep = Keep { last: 1, daily: 0, weekly: 0, monthly: 0, within_ms: 0 };
@@ -81,6 +83,40 @@ fn a_mark_that_cannot_be_read_is_told_backed_up_past_and_cleared_by_a_prune() {
         assert!(marks(&sim).is_empty());
         back_up_whole(&repository);
     }
+}
+
+#[test]
+fn beside_a_mark_that_cannot_be_read_a_backup_that_begins_again_finds_what_it_has_copied() {
+    let (world, store, sim, repository) = marked(501);
+    let (mark, good) = marks(&sim).remove(0);
+    sim.spoil(&mark, &good[..good.len() - 9]);
+    record(&world, &store, &["b"], 0, 3);
+    store.archive().unwrap();
+    let is_segment = |name: &str| name.contains("/segment/");
+    let segments = || sim.objects().iter().filter(|(name, _)| is_segment(name)).count() as u64;
+    let before = segments();
+    let slept = AtomicBool::new(false);
+    let sleep = |_| {
+        if !slept.swap(true, Relaxed) {
+            world.clock.advance_ms(7 * 3_600_000);
+        }
+        true
+    };
+    let mut backup = Backup::new(&repository, Path::new("/store")).unwrap();
+    let done = backup.run(&How::default(), &sleep).unwrap();
+    assert!(done.resumed_segments > 0, "it began again, and found them: {done:?}");
+    assert_eq!((done.copied_segments, done.damage.len()), (0, 1), "{:?}", done.damage);
+    assert_eq!(segments() - before, done.resumed_segments, "each was copied once");
+    let snapshot = repository.open_snapshot(done.snapshot.unwrap()).unwrap();
+    assert_eq!(content(&snapshot), content(&store));
+}
+
+#[test]
+fn credentials_that_may_not_read_marks_are_enough_for_a_check() {
+    let (_world, _store, sim, repository) = marked(601);
+    sim.deny_reads_of("/mark/");
+    let checked = repository.check(ReadShare::All, ON).unwrap();
+    assert!(checked.damage.is_empty() && checked.objects > 0, "{:?}", checked.damage);
 }
 
 #[test]

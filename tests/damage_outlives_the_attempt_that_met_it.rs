@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use common::backups::*;
 use common::sim::{SITES, World};
 use common::{DAY, session_id, site_id};
-use reelvault::backup::{Backup, Done, How, Place, ReadShare, Repository, SimPlace};
+use reelvault::backup::{Backup, Done, How, Place, Progress, ReadShare, Repository, SimPlace};
 use reelvault::env::Clock;
 use reelvault::{Damage, Error, Held, Result, Store};
 
@@ -180,6 +180,46 @@ fn a_segment_that_was_copied_before_it_went_by_right_is_no_damage() {
     assert!(done.damage.is_empty(), "{:?}", done.damage);
     let number = done.snapshot.unwrap();
     assert_eq!(content(&repository.open_snapshot(number).unwrap()), content(&store));
+}
+
+#[test]
+fn where_no_snapshot_may_be_read_a_backup_reads_in_the_store_only_what_it_copies() {
+    let world = World::new(41);
+    let store = world.open(&world.disk, 42).unwrap();
+    let (sim, place) = bucket(&world);
+    let repository = repository(&world, &world.disk, &place, 43).unwrap();
+    let day = |name: &str| {
+        record(&world, &store, &[name], 0, 2);
+        store.archive().unwrap();
+        world.clock.advance_ms(DAY);
+    };
+    // So many that what is there is listed: nobody may ask for each.
+    ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].into_iter().for_each(day);
+    back_up_whole(&repository);
+    day("k");
+    let total = AtomicU64::new(0);
+    let watch = |progress: Progress| {
+        total.store(progress.bytes_total, Relaxed);
+        true
+    };
+    sim.deny_reads(true);
+    let mut backup = begun(&repository);
+    let done = backup.run(&How::default(), &watch).unwrap();
+    assert!(done.resumed_segments > 8 && done.copied_segments > 0, "{done:?}");
+    assert_eq!(total.load(Relaxed), done.copied_bytes, "not the whole store each time");
+
+    // When it may read again, it looks at what others have copied.
+    sim.deny_reads(false);
+    let before = segments_of(&world);
+    day("l");
+    for path in segments_of(&world).iter().filter(|path| !before.contains(path)) {
+        let id = path.file_stem().unwrap().to_str().unwrap();
+        let name = format!("{}/segment/{id}", repository.store());
+        sim.spoil(&name, &world.disk.file_bytes(path).unwrap());
+    }
+    let done = backup.run(&How::default(), &watch).unwrap();
+    assert!(done.resumed_segments > 0 && done.copied_segments == 0, "{done:?}");
+    assert!(total.load(Relaxed) > done.copied_bytes);
 }
 
 /// Erases what is archived, and gives back its space.

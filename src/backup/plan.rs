@@ -151,7 +151,7 @@ impl Backup<'_> {
         for entry in unknown {
             let may_go = |copy| {
                 let is_there = || listed.iter().any(|l| l.contains_key(&file_name(entry.id, copy)));
-                // What this process has put there no earlier mark names.
+                // What this process has put there, or seen there before there was such a mark, is found again: else it would be copied anew for ever.
                 let is_ours = || self.sent.lock().contains_key(&Stored { entry: *entry, copy });
                 marked.contains(&marked_name(entry.id, copy))
                     || (is_blind && is_there() && !is_ours())

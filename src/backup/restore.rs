@@ -208,9 +208,9 @@ impl Repository {
             }
             make_dir(env, dir)?;
             disk.open(&mark, Mode::Replace).map_err(failed)?;
-            // A lock that outlived it in a power cut would pass for something of another's.
-            disk.sync_dir(dir).map_err(failed)?;
         }
+        // A lock that outlived the mark in a power cut would pass for something of another's. A restore that was killed may have made the mark.
+        disk.sync_dir(dir).map_err(failed)?;
         let lock = store::lock(env, dir)?;
         if disk.exists(&dir.join(MANIFEST)).map_err(failed)? {
             // The restore was over but for its mark, and the store may have been written since.

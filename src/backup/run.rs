@@ -55,7 +55,8 @@ pub struct Done {
     pub copied_segments: u64,
     /// Bytes that were copied.
     pub copied_bytes: u64,
-    /// Segments that an interrupted backup had copied. They are read in the store, to tell of those that are damaged.
+    /// Segments that an interrupted backup had copied. They are read in the store, to tell of those that are damaged, unless
+    /// the credentials may not read the newest snapshot: then these are all that any backup has copied.
     pub resumed_segments: u64,
     /// Objects that were spoilt, and were put again, and pieces of journals that this snapshot needs no more; if it was only tried, those that were found.
     pub repaired_objects: u64,
@@ -70,7 +71,7 @@ pub struct Backup<'a> {
     pub(super) repository: &'a Repository,
     pub(super) source: Source,
     pub(super) base: Option<Base>,
-    /// Whether the credentials may not read what lies in the repository.
+    /// Whether the credentials may not read the newest snapshot: what earlier backups have copied is not known then.
     pub(super) is_write_only: bool,
     /// The steps of this continuous backup, oldest first: number and time. Most are forgotten when they are old.
     steps: VecDeque<(u64, u64)>,
@@ -213,6 +214,7 @@ impl<'a> Backup<'a> {
 
     /// Reads the newest snapshot, unless it is the one that is known.
     fn take_base(&mut self, newest: Option<u64>, done: &mut Done) -> Result<()> {
+        self.is_write_only = false;
         let Some(number) = newest else {
             self.base = None;
             return Ok(());

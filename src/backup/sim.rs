@@ -1,6 +1,6 @@
 //! A simulated bucket: objects in memory, and a network that loses requests, answers late or twice, and lies about what was done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -31,8 +31,12 @@ struct State {
     objects: BTreeMap<String, Arc<[u8]>>,
     /// Objects that may neither be removed nor replaced: the bucket keeps every object that it has.
     locked: bool,
+    /// The names of those of which alone this is so.
+    locked_ones: BTreeSet<String>,
     /// Whoever asks may put and list, and read what lies at the root.
     unreadable: bool,
+    /// Whoever asks may neither read nor list what has this in its name.
+    denied: Option<String>,
     trouble: Trouble,
     random: SplitMix,
     now_ms: u64,
@@ -50,7 +54,9 @@ impl SimPlace {
         Self(Arc::new(Mutex::new(State {
             objects: BTreeMap::new(),
             locked: false,
+            locked_ones: BTreeSet::new(),
             unreadable: false,
+            denied: None,
             trouble: Trouble::default(),
             random: SplitMix::new(seed),
             now_ms,
@@ -84,10 +90,20 @@ impl SimPlace {
         self.0.lock().locked = true;
     }
 
+    /// Locks one object: it can neither be removed nor replaced.
+    pub fn lock_one(&self, name: &str) {
+        self.0.lock().locked_ones.insert(name.to_owned());
+    }
+
     /// From now on objects can be put and listed, and none but those at the root be read, as with credentials that may only write; or they
     /// can again.
     pub fn deny_reads(&self, denied: bool) {
         self.0.lock().unreadable = denied;
+    }
+
+    /// From now on, what has this in its name can be neither read nor listed.
+    pub fn deny_reads_of(&self, part: &str) {
+        self.0.lock().denied = Some(part.to_owned());
     }
 
     /// Sets the bucket's clock, Unix milliseconds.
@@ -160,8 +176,16 @@ impl State {
         }
     }
 
+    fn is_denied(&self, name: &str) -> bool {
+        self.denied.as_ref().is_some_and(|denied| name.contains(denied))
+    }
+
+    fn is_locked(&self, name: &str) -> bool {
+        self.locked || self.locked_ones.contains(name)
+    }
+
     fn object(&self, name: &str) -> io::Result<Arc<[u8]>> {
-        if self.unreadable && name.contains('/') {
+        if (self.unreadable && name.contains('/')) || self.is_denied(name) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         self.objects.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -200,7 +224,7 @@ impl Place for SimPlace {
         body.fill(&mut bytes)?;
         let bytes: Arc<[u8]> = bytes.into();
         self.request(|state| {
-            if state.locked && state.objects.contains_key(name) {
+            if state.is_locked(name) && state.objects.contains_key(name) {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
             state.objects.insert(name.to_owned(), Arc::clone(&bytes));
@@ -220,6 +244,9 @@ impl Place for SimPlace {
     fn list(&self, folder: &str, entries_max: usize) -> io::Result<Vec<Entry>> {
         let folder = format!("{folder}/");
         self.request(|state| {
+            if state.is_denied(&folder) {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
             let below = state.objects.range(folder.clone()..);
             let below = below.take_while(|(name, _)| name.starts_with(&folder));
             let entry = |(name, bytes): (&String, &Arc<[u8]>)| Entry {
@@ -236,7 +263,7 @@ impl Place for SimPlace {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.request(|state| {
-            if state.locked {
+            if state.is_locked(name) {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
             state.objects.remove(name);

@@ -274,10 +274,11 @@ impl KeyProvider for KeyFile {
             // medium while the system shows zeros.
             let store = self.stores.lock().get(&version).copied();
             let wanted = |slots: &Slots| {
-                let mut over = slots.to_overwrite(version);
+                let mut over = slots.to_overwrite(version, store.as_ref());
                 over.extend(store.iter().flat_map(|store| slots.lost(version, store)));
                 over
             };
+            let others = slots.of_another(version);
             let mut over = wanted(&slots);
             if slots.has_torn(&over) {
                 // One that was only read wrongly may be the one in use.
@@ -285,8 +286,8 @@ impl KeyProvider for KeyFile {
                 over.retain(|slot| again.contains(slot));
             }
             let there = self.write(file, &over, &destroyed_line())?;
-            match there.key(&self.name(), version) {
-                Err(Error::MissingKeyVersion(_)) => {
+            match there.numbered(version).into_iter().find(|slot| !others.contains(slot)) {
+                None => {
                     self.stores.lock().remove(&version);
                     let done = match slots.has(version) {
                         true => "overwritten in place and synced",
@@ -298,8 +299,7 @@ impl KeyProvider for KeyFile {
                         receipt: format!("key file: version {version} {done}"),
                     })
                 }
-                Err(e) => Err(e),
-                Ok(_) => Err(Error::corrupt(&self.name(), 0, Damage::Rot)),
+                Some(slot) => Err(Error::corrupt(&self.name(), offset(slot), Damage::Rot)),
             }
         })
     }

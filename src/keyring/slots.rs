@@ -142,13 +142,38 @@ impl Slots {
         among.iter().any(|i| matches!(self.0.get(*i), Some(Slot::Torn { .. })))
     }
 
-    /// The slots to overwrite when a version is destroyed: its own, and all that are destroyed already.
-    pub(super) fn to_overwrite(&self, version: u32) -> Vec<usize> {
-        self.positions(|slot| slot.is_free() || slot.number() == Some(version))
+    /// The slots to overwrite when a version, of this store if that is known, is destroyed: its own, and all that are destroyed already.
+    pub(super) fn to_overwrite(&self, version: u32, of: Option<&StoreId>) -> Vec<usize> {
+        let others = self.of_another(version);
+        self.positions(|slot| match slot {
+            // A torn slot may have been taken for it, and so the number for that store's.
+            Slot::Live { version: held, store, .. } => {
+                *held == version && of.is_none_or(|of| of == store)
+            }
+            slot => slot.is_free() || slot.number() == Some(version),
+        })
+        .into_iter()
+        .filter(|slot| !others.contains(slot))
+        .collect()
     }
 
-    /// The slots among which a version of a store may be that no slot has by its number: the store's torn ones whose numbers no version has.
-    /// Nobody can ask for those by their numbers. None, unless a higher version of the store is whole: else it may be the one in use.
+    /// The slots that have this number.
+    pub(super) fn numbered(&self, version: u32) -> Vec<usize> {
+        self.positions(|slot| slot.number() == Some(version))
+    }
+
+    /// The torn slots that rot has given this number, which a whole slot of another store has.
+    pub(super) fn of_another(&self, version: u32) -> Vec<usize> {
+        self.positions(|slot| match slot {
+            Slot::Torn { version: Some(held), store: Some(store) } => {
+                *held == version && self.is_of_another(version, store)
+            }
+            _ => false,
+        })
+    }
+
+    /// The slots among which a version of a store may be that no slot has by its number: the store's torn ones whose numbers no version has, or
+    /// one of another store. Nobody can ask for those by their numbers. None, unless a higher version of the store is whole: else it may be the one in use.
     pub(super) fn lost(&self, version: u32, of: &StoreId) -> Vec<usize> {
         let newer = |slot: &Slot| match slot {
             Slot::Live { version: held, store, .. } => *held > version && store == of,
@@ -169,8 +194,10 @@ impl Slots {
 
     /// Whether a whole slot of another store has this number, so that a torn one of this store was given another.
     fn is_of_another(&self, version: u32, of: &StoreId) -> bool {
-        let has = |slot: &Slot| matches!(slot, Slot::Live { version: held, store, .. } if *held == version && store != of);
-        self.0.iter().any(has)
+        self.0.iter().any(|slot| match slot {
+            Slot::Live { version: held, store, .. } => *held == version && store != of,
+            _ => false,
+        })
     }
 
     fn positions(&self, wanted: impl Fn(&Slot) -> bool) -> Vec<usize> {

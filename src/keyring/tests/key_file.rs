@@ -162,21 +162,58 @@ fn a_slot_that_lost_its_number_and_may_be_the_one_in_use_is_left_alone() {
     assert!(slots(Some(&ONE)).lost(3, &ONE).is_empty(), "that one has its number");
 }
 
-/// One bit of a number made it that of another store's version, and destroying it took that store's key.
+/// A key file of two stores, a version 8 in its first slot whose number rot then makes 9, which is the other store's.
+fn one_bit_apart() -> (File, Vec<u8>) {
+    let lines = [live_line(8, &ONE, &key(8)), live_line(9, &TWO, &key(9))];
+    let file = File::new(&[&lines[0], &lines[1], &live_line(10, &ONE, &key(10))]);
+    let mut rotten = file.bytes();
+    rotten[FIRST.len() + 9] ^= 1;
+    assert!(rotten[FIRST.len()..].starts_with(b"0000000009 "));
+    (file, rotten)
+}
+
 #[test]
 fn a_slot_that_rot_gave_the_number_of_another_store_is_not_taken_for_it() {
-    let mut text = [
-        FIRST.as_bytes(),
-        &live_line(8, &ONE, &key(8)),
-        &live_line(9, &TWO, &key(9)),
-        &live_line(10, &ONE, &key(10)),
-    ]
-    .concat();
-    let eight = text[FIRST.len()..][..SLOT_BYTES].iter().position(|b| *b == b'8').unwrap();
-    text[FIRST.len() + eight] = b'9';
-    let slots = crate::keyring::slots::Slots::parse("key", &text).unwrap();
+    let (file, rotten) = one_bit_apart();
+    let slots = crate::keyring::slots::Slots::parse("key", &rotten).unwrap();
     assert_eq!((slots.versions(&ONE), slots.versions(&TWO)), (vec![10], vec![9]));
-    assert_eq!(slots.lost(8, &ONE), [0]);
+    assert_eq!((slots.lost(8, &ONE), slots.of_another(9)), (vec![0], vec![0]));
+    let provider = file.open().unwrap();
+    assert_eq!(provider.versions(&ONE).unwrap(), [8, 10]);
+    file.put(&rotten);
+    let others = file.slot(1);
+    // As a keyring does that is wrapped under version 10.
+    for version in [vec![8], provider.versions(&ONE).unwrap()].concat() {
+        if version < 10 {
+            provider.destroy(version).unwrap();
+        }
+    }
+    assert_eq!((file.slot(0), file.slot(1)), (destroyed_line().to_vec(), others));
+    assert!(provider.wrap(9, &DataKey::take(&mut [1; 32]), AAD).is_ok());
+}
+
+#[test]
+fn destroying_a_version_takes_no_slot_of_another_store_that_shares_its_number() {
+    // The slot with the lost number may be the one that its store uses.
+    let (file, rotten) = one_bit_apart();
+    file.put(&rotten);
+    let provider = file.open().unwrap();
+    assert_eq!(provider.versions(&TWO).unwrap(), [9]);
+    let lost = file.slot(0);
+    provider.destroy(9).unwrap();
+    assert_eq!((file.slot(0), file.slot(1)), (lost, destroyed_line().to_vec()));
+
+    // Nor was the number the other store's when it was asked for: that slot could not be read then.
+    let (file, rotten) = one_bit_apart();
+    let mut unread = rotten.clone();
+    unread[FIRST.len() + SLOT_BYTES] = b'x';
+    file.put(&unread);
+    let provider = file.open().unwrap();
+    assert_eq!(provider.versions(&ONE).unwrap(), [9, 10]);
+    file.put(&rotten);
+    let e = error(provider.destroy(9));
+    assert_eq!(damage(&e), Some(Damage::Rot), "nothing is said to be done that was not: {e}");
+    assert_eq!(file.bytes(), rotten);
 }
 
 /// Any write of a slot may be torn: what comes first of it may be missing, or what comes last.
@@ -286,7 +323,8 @@ proptest::proptest! {
         text[at] = byte;
         if let Ok(slots) = crate::keyring::slots::Slots::parse("key", &text) {
             let _ = (slots.versions(&ONE), slots.next_version(), slots.free());
-            let _ = (slots.to_overwrite(3), slots.lost(2, &ONE));
+            let _ = (slots.to_overwrite(3, Some(&ONE)), slots.lost(2, &ONE));
+            let _ = (slots.of_another(3), slots.numbered(3));
             let _ = slots.key("key", 3);
         }
     }
