@@ -3,16 +3,16 @@
 
 mod common;
 
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Barrier};
 
 use common::backups::*;
+use common::meddled::MeddledBucket;
 use common::sim::{SITES, World, key_on, options};
 use common::{session_id, site_id};
-use reelvault::backup::{Body, Place, Repository, SimPlace, Trouble, What};
+use reelvault::backup::{Repository, SimPlace, Trouble, What};
+use reelvault::env::Clock;
 use reelvault::env::sim::{SimDisk, Survival};
-use reelvault::env::{Clock, Entry, File};
 use reelvault::{Error, Held, MirrorState, Options, Result, SiteId, Store};
 
 const GONE: &str = "shop.example-a";
@@ -238,45 +238,29 @@ fn a_reader_that_cannot_look_into_any_mirror_serves_nothing_until_it_can() {
     assert!(is_erased(&reader));
 }
 
-/// A bucket that answers no question for its objects before it may.
-struct Slow {
-    sim: SimPlace,
-    is_slow: AtomicBool,
-    asked: Barrier,
-    may: Barrier,
+/// A reader with files and a bucket, and a bucket of its own that is behind, and answers nothing before it may once it is slow.
+struct SlowReader {
+    store: Store,
+    is_slow: Arc<AtomicBool>,
+    asked: Arc<Barrier>,
+    may: Arc<Barrier>,
 }
 
-impl Place for Slow {
-    fn name(&self) -> String {
-        self.sim.name()
-    }
-    fn get(&self, name: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
-        self.sim.get(name, bytes_max)
-    }
-    fn open(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn File>> {
-        self.sim.open(name, bytes)
-    }
-    fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.sim.create(name, bytes)
-    }
-    fn put(&self, name: &str, body: &mut dyn Body) -> io::Result<()> {
-        self.sim.put(name, body)
-    }
-    fn list(&self, folder: &str, entries_max: usize) -> io::Result<Vec<Entry>> {
-        if self.is_slow.swap(false, Relaxed) {
-            self.asked.wait();
-            self.may.wait();
-        }
-        self.sim.list(folder, entries_max)
-    }
-    fn length(&self, name: &str) -> io::Result<u64> {
-        self.sim.length(name)
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.sim.remove(name)
-    }
-    fn now_ms(&self) -> io::Result<u64> {
-        self.sim.now_ms()
+impl SlowReader {
+    fn open(world: &World, bucket: &SimPlace, seed: u64) -> Self {
+        let is_slow = Arc::new(AtomicBool::new(false));
+        let [asked, may] = [(); 2].map(|()| Arc::new(Barrier::new(2)));
+        let (slow, was_asked, answers) = (is_slow.clone(), asked.clone(), may.clone());
+        let place = MeddledBucket::new(bucket.image(), move |_, _| {
+            if slow.swap(false, Relaxed) {
+                was_asked.wait();
+                answers.wait();
+            }
+        });
+        let env = world.disk.env(&world.clock, seed);
+        let both = options(env.clone(), &key_on(&env).unwrap()).keyring_part_bytes(200);
+        let store = Store::open_read_only(both.mirror_in(place)).unwrap();
+        Self { store, is_slow, asked, may }
     }
 }
 
@@ -284,21 +268,51 @@ impl Place for Slow {
 #[test]
 fn readers_go_on_while_one_of_them_waits_for_a_mirror() {
     let (world, bucket) = world(930);
-    let (asked, may) = (Barrier::new(2), Barrier::new(2));
-    let slow = Arc::new(Slow { sim: bucket, is_slow: AtomicBool::new(false), asked, may });
-    let env = world.disk.env(&world.clock, 931);
-    let both = options(env.clone(), &key_on(&env).unwrap()).keyring_part_bytes(200);
-    let place: Arc<dyn Place> = Arc::clone(&slow) as _;
-    let reader = Store::open_read_only(both.mirror_in(place)).unwrap();
-    let site = reader.site(&site_id(SITES[0])).unwrap();
+    let reader = SlowReader::open(&world, &bucket, 931);
+    let site = reader.store.site(&site_id(SITES[0])).unwrap();
     world.clock.advance_ms(2_000);
-    slow.is_slow.store(true, Relaxed);
+    reader.is_slow.store(true, Relaxed);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| site.session(&session_id(GONE)).map(drop));
-        slow.asked.wait();
+        reader.asked.wait();
         site.session(&session_id(GONE)).unwrap();
-        slow.may.wait();
+        reader.may.wait();
         waiting.join().unwrap().unwrap();
+    });
+}
+
+/// What was erased while one looked was served for half a minute more, counted from when that look came to its end.
+#[test]
+fn what_is_erased_while_a_reader_waits_for_a_mirror_is_not_shown_half_a_minute_later() {
+    let (world, bucket) = world(940);
+    let writer = open(&world, &world.disk, &bucket, 941).unwrap();
+    let reader = SlowReader::open(&world, &bucket, 942);
+    let site = reader.store.site(&site_id(SITES[0])).unwrap();
+    world.clock.advance_ms(2_000);
+    reader.is_slow.store(true, Relaxed);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| site.session(&session_id(GONE)).map(drop));
+        reader.asked.wait();
+        erase(&writer).unwrap();
+        world.clock.advance_ms(31_000);
+        reader.may.wait();
+        waiting.join().unwrap().unwrap();
+    });
+    assert!(is_erased(&reader.store), "that look began before the erasure");
+
+    // The files have told it before the bucket is asked.
+    let next = session_id("shop.example-b");
+    site.session(&next).unwrap();
+    writer.site(&site_id(SITES[0])).unwrap().erase_sessions([next.clone()], Held::Refuse).unwrap();
+    world.clock.advance_ms(2_000);
+    reader.is_slow.store(true, Relaxed);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| site.session(&next).map(drop));
+        reader.asked.wait();
+        let is_refused = is_refused(site.session(&next), |e| matches!(e, Error::Erased));
+        reader.may.wait();
+        assert!(is_refused);
+        assert!(waiting.join().unwrap().is_err());
     });
 }
 
@@ -397,6 +411,32 @@ fn a_change_whose_answer_was_lost_is_put_back_by_maintenance() {
     store.maintain().unwrap();
     drop(store);
     assert_eq!(content(&open_in_one(&world, &bucket, 823)), all);
+}
+
+/// A request that was given up is on its way somewhere: what maintenance did not find then came afterwards, and was the newest.
+#[test]
+fn a_change_that_reaches_the_bucket_long_after_it_failed_is_not_found_by_the_next_open() {
+    let world = World::new(850);
+    let bucket = bucket(&world, 851);
+    let store = open_in_one(&world, &bucket, 852);
+    record(&world, &store, &["a"], 0, 1);
+    store.maintain().unwrap();
+    let before = bucket.objects();
+    bucket.trouble(Trouble { unsure: 255, ..Trouble::default() });
+    assert!(store.erase_site(&site_id(SITES[0]), Held::Refuse).is_err());
+    bucket.trouble(Trouble::default());
+    let is_late = |(name, _): &(String, _)| before.iter().all(|(old, _)| old != name);
+    let late: Vec<_> = bucket.objects().into_iter().filter(is_late).collect();
+    assert!(!late.is_empty());
+    late.iter().for_each(|(name, _)| bucket.lose(name));
+    for _ in 0..3 {
+        store.maintain().unwrap();
+    }
+    late.iter().for_each(|(name, bytes)| bucket.spoil(name, bytes));
+    record(&world, &store, &["a"], 1, 1);
+    let all = content(&store);
+    drop(store);
+    assert_eq!(content(&open_in_one(&world, &bucket, 853)), all);
 }
 
 #[test]

@@ -3,54 +3,15 @@
 
 mod common;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use common::backups::*;
+use common::meddled::MeddledBucket;
 use common::sim::World;
-use reelvault::backup::{Body, Keep, Place, ReadShare, Repository, SimPlace};
-use reelvault::env::{Clock, Entry, File};
+use reelvault::backup::{Keep, Place, ReadShare, Repository, SimPlace};
+use reelvault::env::Clock;
 use reelvault::{Damage, Error};
-
-type BeforeReading = Box<dyn Fn(&SimPlace, &str) + Send + Sync>;
-
-/// A bucket in which something happens before an object is read.
-struct Meddled {
-    sim: SimPlace,
-    before_reading: BeforeReading,
-}
-
-impl Place for Meddled {
-    fn name(&self) -> String {
-        self.sim.name()
-    }
-    fn get(&self, name: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
-        (self.before_reading)(&self.sim, name);
-        self.sim.get(name, bytes_max)
-    }
-    fn open(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn File>> {
-        self.sim.open(name, bytes)
-    }
-    fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.sim.create(name, bytes)
-    }
-    fn put(&self, name: &str, body: &mut dyn Body) -> io::Result<()> {
-        self.sim.put(name, body)
-    }
-    fn list(&self, folder: &str, entries_max: usize) -> io::Result<Vec<Entry>> {
-        self.sim.list(folder, entries_max)
-    }
-    fn length(&self, name: &str) -> io::Result<u64> {
-        self.sim.length(name)
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.sim.remove(name)
-    }
-    fn now_ms(&self) -> io::Result<u64> {
-        self.sim.now_ms()
-    }
-}
 
 const SNAPSHOTS: u64 = 5;
 const MINUTE_MS: u64 = 60_000;
@@ -85,12 +46,12 @@ fn snapshot_name(sim: &SimPlace, number: u64) -> String {
 /// The repository of a copy of this bucket, in which one snapshot is forgotten when another one, or it, is about to be read.
 fn forgetful(world: &World, sim: &SimPlace, seed: u64, victim: u64, at: u64) -> Repository {
     let victim = snapshot_name(sim, victim);
-    let before_reading = Box::new(move |sim: &SimPlace, name: &str| {
+    let before_reading = move |sim: &SimPlace, name: &str| {
         if is_snapshot(name, at) {
             sim.remove(&victim).unwrap();
         }
-    });
-    let place: Arc<dyn Place> = Arc::new(Meddled { sim: sim.image(), before_reading });
+    };
+    let place = MeddledBucket::new(sim.image(), before_reading);
     Repository::open(place, options_on(world, &world.disk, seed)).unwrap()
 }
 
@@ -122,7 +83,7 @@ fn a_snapshot_that_comes_and_goes_while_a_repository_is_pruned_stops_nothing() {
     let writer: Arc<dyn Place> = Arc::new(image.clone());
     let writer = Repository::open(writer, options_on(&world, &world.disk, 13)).unwrap();
     let came = AtomicBool::new(false);
-    let before_reading = Box::new(move |sim: &SimPlace, name: &str| {
+    let before_reading = move |sim: &SimPlace, name: &str| {
         // The oldest is read last: all others have been read.
         if is_snapshot(name, 1) && !came.swap(true, Relaxed) {
             back_up_whole(&writer);
@@ -130,8 +91,8 @@ fn a_snapshot_that_comes_and_goes_while_a_repository_is_pruned_stops_nothing() {
         if is_snapshot(name, SNAPSHOTS + 1) {
             sim.remove(name).unwrap();
         }
-    });
-    let place: Arc<dyn Place> = Arc::new(Meddled { sim: image.clone(), before_reading });
+    };
+    let place = MeddledBucket::new(image, before_reading);
     let repository = Repository::open(place, options_on(&world, &world.disk, 14)).unwrap();
     let keep = Keep { last: SNAPSHOTS as usize, ..Keep::default() };
     let pruned = repository.prune(&keep, common::DAY, false).unwrap();

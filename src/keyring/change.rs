@@ -184,8 +184,8 @@ impl Keyring {
         made
     }
 
-    /// Publishes the live generation again, under a new number, if one whose change was answered with an error may stand in a mirror: the next
-    /// open would take that for the newest, and what was recorded meanwhile may need keys that it lacks. Whether it did.
+    /// Publishes the live generation again, under a new number, if one whose change was answered with an error may stand in a mirror, or come to
+    /// stand there: the next open would take that for the newest, and what was recorded meanwhile may need keys that it lacks. Whether it did.
     pub(crate) fn supersede(&self) -> bool {
         // Maintenance does not wait for a change that is under way: that one takes the place of what is there.
         let Some(mut writer) = self.writer.try_lock() else { return false };
@@ -197,20 +197,10 @@ impl Keyring {
         if !writer.asked.is_power_of_two() && writer.asked % ASKED_MAX != 0 {
             return false;
         }
-        let mut is_newer = false;
-        for mirror in &writer.mirrors {
-            match mirrors::read_copy(mirror) {
-                Ok(copy) => {
-                    is_newer |= copy.is_some_and(|c| c.sealed().generation > self.generation())
-                }
-                // Each attempt takes a version of the provider's key, of which there may not be many: none before it can succeed.
-                Err(Error::Io { .. }) => return false,
-                // It is written over.
-                Err(_) => is_newer = true,
-            }
-        }
-        if writer.stray == Stray::Perhaps && !is_newer {
-            (writer.stray, writer.asked) = (Stray::Nowhere, 0);
+        // Each attempt takes a version of the provider's key, of which there may not be many: none before it can succeed. Where no mirror has
+        // such a generation, a bucket may come to it still: a request that was given up is on its way somewhere.
+        let is_away = |mirror| matches!(mirrors::read_copy(mirror), Err(Error::Io { .. }));
+        if writer.mirrors.iter().any(is_away) {
             return false;
         }
         self.make(&mut writer, |_| Ok(())).is_ok()

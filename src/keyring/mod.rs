@@ -237,8 +237,12 @@ impl Keyring {
         read_only: bool,
         part_bytes: usize,
     ) -> Result<Self> {
-        let mirrors = at(env, mirrors);
+        let mut mirrors = at(env, mirrors);
         check_mirrors(&mirrors)?;
+        if read_only {
+            // Those that answer at once are looked into first.
+            mirrors.sort_by_key(Mirror::is_in_bucket);
+        }
         let (writable, before, seen) = (!read_only, None, None);
         let look = Look { provider: &*provider, writable, before, seen, part_bytes };
         let loaded = match read_only {
@@ -367,11 +371,23 @@ impl Keyring {
             return Ok(false);
         }
         let mut writer = self.writer.lock();
-        if mirrors::newest_told(&writer.mirrors)? <= writer.tried {
+        let (near, all) = (near(&writer.mirrors), writer.mirrors.len());
+        let mut is_newer = false;
+        if (1..all).contains(&near) {
+            // What they know of counts before a bucket is asked that may be out of reach, and takes minutes to say so. Their errors are told below.
+            is_newer = self.take_newest(&mut writer, near).unwrap_or(false);
+        }
+        Ok(self.take_newest(&mut writer, all)? || is_newer)
+    }
+
+    /// Takes over what the first `count` mirrors have, if it is newer.
+    fn take_newest(&self, writer: &mut Writer, count: usize) -> Result<bool> {
+        let mirrors = writer.mirrors.get(..count).unwrap_or_default();
+        if mirrors::newest_told(mirrors)? <= writer.tried {
             return Ok(false);
         }
         let before = Before::of(&self.live.read());
-        let loaded = read_newest(&writer.mirrors, self.look(Some(&before)))?;
+        let loaded = read_newest(mirrors, self.look(Some(&before)))?;
         if loaded.state.store_id != self.store_id() {
             return Err(Error::WrongKey("the keyring is another store's"));
         }
@@ -429,6 +445,11 @@ impl Writer {
             asked: 0,
         }
     }
+}
+
+/// How many of a reader's mirrors are not in buckets: they are the first.
+fn near(mirrors: &[Mirror]) -> usize {
+    mirrors.partition_point(|mirror| !mirror.is_in_bucket())
 }
 
 fn at(env: &Env, mirrors: &[impl Clone + Into<MirrorAt>]) -> Vec<Mirror> {

@@ -230,7 +230,7 @@ impl Store {
             unlogged: Mutex::new(None),
             reserve_kept: AtomicBool::new(false),
             looked_ns: AtomicU64::new(0),
-            looking: Mutex::new(()),
+            looking: Mutex::new(0),
             committing: Mutex::new(()),
             expiring: Mutex::new(()),
             erased_at: Mutex::default(),

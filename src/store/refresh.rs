@@ -1,5 +1,6 @@
 //! What another process has changed: a reader takes it in, and an older keyring is told from a newer.
 
+use std::io::ErrorKind;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::{Damage, Error, Result};
@@ -8,7 +9,7 @@ use super::state::{Inner, SegmentInfo};
 
 /// How long a reader goes on without looking whether its writer has taken keys away: a second.
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
-/// So long, others go on with what is known while one looks: thirty seconds. A mirror that is out of reach, as a bucket may be, takes long to say
+/// So long after the beginning of a look, others go on with what it told while one looks again: thirty seconds. A mirror that is out of reach, as a bucket may be, takes long to say
 /// so, and must not stop everybody where another one answers.
 const LOOK_TIME_MAX_NS: u64 = 30_000_000_000;
 /// How often a reader tries again when the writer archived a journal between the manifest and the file.
@@ -29,16 +30,29 @@ impl Inner {
         if !self.read_only || self.has_looked_within(LOOK_EVERY_NS) {
             return Ok(());
         }
-        let _looking = match self.looking.try_lock() {
-            Some(looking) => looking,
+        let came_ns = self.env.clock.monotonic_ns();
+        let mut failed_ns = match self.looking.try_lock() {
+            Some(failed_ns) => failed_ns,
             None if self.has_looked_within(LOOK_TIME_MAX_NS) => return Ok(()),
             None => self.looking.lock(),
         };
-        if self.has_looked_within(LOOK_EVERY_NS) {
+        // What a look told, or did not, that began since holds for all who waited: else each would look, one after the other.
+        if self.looked_ns.load(Relaxed) > came_ns || self.has_looked_within(LOOK_EVERY_NS) {
             return Ok(());
         }
-        self.keyring.refresh()?;
-        self.looked_ns.store(self.env.clock.monotonic_ns().max(1), Relaxed);
+        if *failed_ns > came_ns {
+            let path = self.keyring.path();
+            return Err(Error::io("looking for what was erased", path, ErrorKind::TimedOut.into()));
+        }
+        // What is erased while it is being looked may be missed: it counts from its beginning.
+        let began_ns = self.env.clock.monotonic_ns().max(1);
+        match self.keyring.refresh() {
+            Ok(_) => self.looked_ns.store(began_ns, Relaxed),
+            Err(e) => {
+                *failed_ns = began_ns;
+                return Err(e);
+            }
+        }
         Ok(())
     }
 

@@ -44,10 +44,10 @@ pub(super) struct Inner {
     pub(super) unlogged: Mutex<Option<Certificate>>,
     /// Whether the reserve is known to be there.
     pub(super) reserve_kept: AtomicBool,
-    /// When a reader last saw whether there is a newer keyring, on the monotonic clock in nanoseconds; 0: never.
+    /// When a reader began the last look that told whether there is a newer keyring, on the monotonic clock in nanoseconds; 0: never.
     pub(super) looked_ns: AtomicU64,
-    /// Held by the one who looks.
-    pub(super) looking: Mutex<()>,
+    /// Held by the one who looks: when the last look began that told nothing.
+    pub(super) looking: Mutex<u64>,
     /// Held by whoever deletes: one statement follows on the other.
     pub(super) committing: Mutex<()>,
     pub(super) expiring: Mutex<()>,

@@ -1,11 +1,13 @@
-//! A disk on which something happens while a file is being opened.
+//! A disk and a bucket in which something happens while they are being read.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use reelvault::backup::{Body, Place, SimPlace};
 use reelvault::env::{Disk, Entry, File, Locking, Mode};
 
+/// A disk on which something happens before a file is opened.
 pub(crate) struct Meddled {
     disk: Arc<dyn Disk>,
     before_opening: Box<dyn Fn(&Path) + Send + Sync>,
@@ -49,5 +51,54 @@ impl Disk for Meddled {
     }
     fn lock(&self, path: &Path, note: &str) -> io::Result<Locking> {
         self.disk.lock(path, note)
+    }
+}
+
+type BeforeReading = Box<dyn Fn(&SimPlace, &str) + Send + Sync>;
+
+/// A bucket in which something happens before an object is read whole, or a folder listed.
+pub(crate) struct MeddledBucket {
+    sim: SimPlace,
+    before: BeforeReading,
+}
+
+impl MeddledBucket {
+    pub(crate) fn new(
+        sim: SimPlace,
+        before: impl Fn(&SimPlace, &str) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { sim, before: Box::new(before) })
+    }
+}
+
+impl Place for MeddledBucket {
+    fn name(&self) -> String {
+        self.sim.name()
+    }
+    fn get(&self, name: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
+        (self.before)(&self.sim, name);
+        self.sim.get(name, bytes_max)
+    }
+    fn open(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn File>> {
+        self.sim.open(name, bytes)
+    }
+    fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.sim.create(name, bytes)
+    }
+    fn put(&self, name: &str, body: &mut dyn Body) -> io::Result<()> {
+        self.sim.put(name, body)
+    }
+    fn list(&self, folder: &str, entries_max: usize) -> io::Result<Vec<Entry>> {
+        (self.before)(&self.sim, folder);
+        self.sim.list(folder, entries_max)
+    }
+    fn length(&self, name: &str) -> io::Result<u64> {
+        self.sim.length(name)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.sim.remove(name)
+    }
+    fn now_ms(&self) -> io::Result<u64> {
+        self.sim.now_ms()
     }
 }

@@ -112,6 +112,11 @@ impl Mirror {
         }
     }
 
+    /// Whether it is in a bucket, which may be far away.
+    pub(super) fn is_in_bucket(&self) -> bool {
+        matches!(self, Self::Object(_))
+    }
+
     /// Makes durable that this directory is there, and those above it.
     pub(super) fn settle_dir(&self) -> Result<()> {
         match self {
