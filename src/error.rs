@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::ids::SiteId;
 
-/// What reads a recording: an input error met by these is of the file alone. One of another file, or of writing, says more.
+/// What reads a recording: an error of the medium (`EIO`) met by these is of the file alone. One of another file, or of writing, says more.
 const READING: [&str; 4] =
     ["opening the segment", "reading the segment", "opening the journal", "reading the journal"];
 
@@ -50,7 +50,7 @@ pub enum Error {
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),
 
-    /// Another process writes to this store. Stop it, or open the store read-only.
+    /// Another process writes to this store, or restores one here. Stop it, or open the store read-only.
     #[error("the store is being written by process {}", .pid.map_or("unknown".into(), |p| p.to_string()))]
     Locked {
         /// The process id of the holder, where it could be read.
@@ -323,6 +323,11 @@ impl Error {
     /// Whether nobody can read it any more: it was erased, or its retention has ended. That is no damage.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::Erased | Self::Expired { .. })
+    }
+
+    /// Whether it tells of damage: then other files may be whole, and it gets no better by waiting.
+    pub(crate) fn is_damage(&self) -> bool {
+        self.damaged_file().is_some()
     }
 
     /// The name within the store of the file that is damaged, if this error tells of one: its bytes are not what was written or

@@ -14,6 +14,12 @@ impl SeqSet {
         after > 0 && seq < self.runs[after - 1].1
     }
 
+    /// The lowest number that is there, from `seq` on.
+    pub(crate) fn next_from(&self, seq: u32) -> Option<u32> {
+        let at = self.runs.partition_point(|&(_, end)| end <= seq);
+        self.runs.get(at).map(|&(start, _)| start.max(seq))
+    }
+
     /// Adds a number; false if it was there.
     pub(crate) fn insert(&mut self, seq: u32) -> bool {
         if self.contains(seq) {
@@ -98,6 +104,7 @@ mod tests {
             prop_assert_eq!(set.len() as usize, plain.len());
             for n in 0..61 {
                 prop_assert_eq!(set.contains(n), plain.contains(&n));
+                prop_assert_eq!(set.next_from(n), plain.range(n..).next().copied());
             }
             let last = plain.last().copied().unwrap_or(0);
             let missing: Vec<u32> = (0..last).filter(|n| !plain.contains(n)).collect();

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use common::backups::*;
 use common::sim::{SITES, World};
 use common::{DAY, session_id, site_id};
-use reelvault::backup::{Backup, Done, How, Place, Progress, ReadShare, Repository, SimPlace};
+use reelvault::backup::{
+    Backup, Done, How, Place, Progress, ReadShare, Repository, SimPlace, What,
+};
 use reelvault::env::Clock;
 use reelvault::{Damage, Error, Held, Result, Store};
 
@@ -230,4 +232,23 @@ fn erase_archived(store: &Store) -> Result<()> {
     }
     store.reclaim(0.0)?;
     Ok(())
+}
+
+#[test]
+fn a_snapshot_that_the_medium_does_not_give_back_stops_no_backup() {
+    for (seed, how) in [(71, How::default()), (76, REPAIR)] {
+        let (world, store) = recorded(seed);
+        let place = dir_place(&world, &world.disk, seed + 2);
+        let repository = repository(&world, &world.disk, &place, seed + 3).unwrap();
+        back_up_whole(&repository);
+        let is_snapshot = |path: &PathBuf| path.to_string_lossy().contains("/snapshot/");
+        let newest = world.disk.paths().into_iter().find(is_snapshot).unwrap();
+        world.disk.lose_sector(newest, 0).unwrap();
+        record(&world, &store, &["d"], 2, 2);
+        let done = begun(&repository).run(&how, ON).unwrap();
+        assert_eq!((done.snapshot, kinds(&done)), (Some(2), vec![None]));
+        let _ = restore(&repository, 2, "/restored", &What::All);
+        let restored = open_restored(&world, &world.disk, "/restored", seed + 4).unwrap();
+        assert_eq!(content(&restored), content(&store));
+    }
 }

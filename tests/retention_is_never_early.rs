@@ -4,10 +4,11 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use common::{DAY, chunk, replayed, session, session_id, site_id};
-use reelvault::env::sim::{ReadFault, SimClock, SimDisk, When};
+use reelvault::env::sim::{SimClock, SimDisk};
 use reelvault::env::{Clock, Env};
 use reelvault::retention::{CLOCK_OFFLINE_MAX_MS, Deed};
 use reelvault::{Error, Held, KeyFile, Options, Query, Retention, Site, Store, VisitorId};
@@ -265,144 +266,6 @@ fn ten_thousand_sessions_are_one_generation() {
 }
 
 #[test]
-fn a_hold_keeps_a_session_whole_past_its_day_until_it_is_released() {
-    let (world, store, site) = World::new();
-    let begun = world.clock.now_ms();
-    world.record(&site, "case", 3);
-    world.record(&site, "other", 3);
-    store.archive().unwrap();
-    site.hold(&session_id("case"), "case 7").unwrap();
-    // What comes later is held, too.
-    let more = chunk("case", 1, begun + 5_000, 300);
-    site.append(&session("case"), &more).unwrap();
-    let whole = replayed(&site, "case");
-    world.pass(&store, 10);
-    assert_eq!(names(&site), ["case"]);
-    assert_eq!(replayed(&site, "case"), whole);
-    let info = site.session(&session_id("case")).unwrap();
-    assert_eq!((info.held, info.retention_days, info.chunks), (true, 3, 2));
-    let holds = store.holds().unwrap();
-    assert_eq!(holds.len(), 1);
-    assert_eq!(holds[0].1.reason, "case 7");
-    assert_eq!(holds[0].1.session.as_str(), "case");
-    let refused = site.erase_sessions([session_id("case")], Held::Refuse);
-    assert!(matches!(refused, Err(Error::Held { sessions: 1 })));
-    assert!(matches!(site.append(&session("case"), &more), Err(Error::Expired { .. })));
-    drop((site, store));
-    let store = Store::open(options(&world.env)).unwrap();
-    let site = store.site(&site_id("shop.example")).unwrap();
-    assert_eq!(replayed(&site, "case"), whole);
-    site.release(&session_id("case")).unwrap();
-    assert!(is_gone(&site, "case"));
-    assert!(names(&site).is_empty());
-    assert!(!world.disk.paths().iter().any(|p| p.starts_with("/store/segment")));
-}
-
-/// A held session of which a chunk came after its copy was made, in segments of their own, and one of another session; then the store is
-/// opened again, so that nothing of them is in memory. Also what a replay yields, and the other session's segment.
-fn grown_since_it_was_held() -> (World, Store, Site, Vec<u8>, PathBuf) {
-    let (world, store, site) = World::new();
-    let segments = || {
-        let is_one = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "rvs");
-        world.disk.paths().into_iter().filter(is_one).collect::<Vec<_>>()
-    };
-    world.record(&site, "case", 3);
-    store.archive().unwrap();
-    site.hold(&session_id("case"), "case 9").unwrap();
-    let more = chunk("case", 1, world.clock.now_ms() + 5_000, 300);
-    site.append(&session("case"), &more).unwrap();
-    store.archive().unwrap();
-    let before = segments();
-    world.record(&site, "other", 3);
-    store.archive().unwrap();
-    let other = segments().into_iter().find(|path| !before.contains(path)).unwrap();
-    let whole = replayed(&site, "case");
-    drop((site, store));
-    let store = Store::open(options(&world.env)).unwrap();
-    let site = store.site(&site_id("shop.example")).unwrap();
-    (world, store, site, whole, other)
-}
-
-#[test]
-fn damage_of_another_session_takes_no_late_chunk_from_one_that_is_held() {
-    let (world, store, site, whole, other) = grown_since_it_was_held();
-    let bytes = world.disk.file_bytes(&other).unwrap().len() as u64;
-    world.disk.corrupt(&other, bytes - 60, 1).unwrap();
-    assert!(matches!(site.session(&session_id("case")), Err(Error::Corrupt(_))));
-    let later = Retention::new().now_ms(world.clock.now_ms() + 10 * DAY);
-    let expiry = store.retention(&later).unwrap();
-    assert_eq!(expiry.doubtful_holds, 1, "it might have had chunks there");
-    assert_eq!(names(&site), ["case"]);
-    assert_eq!(site.session(&session_id("case")).unwrap().chunks, 2);
-    assert_eq!(replayed(&site, "case"), whole);
-    assert_eq!(store.retention(&later).unwrap().doubtful_holds, 0);
-}
-
-/// What could be read was copied in place of what the hold had: a chunk that was whole there went with its old copy.
-#[test]
-fn what_a_hold_has_copied_stays_where_the_original_is_damaged() {
-    let (world, store, site) = World::new();
-    world.record(&site, "case", 3);
-    store.archive().unwrap();
-    let is_one = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "rvs");
-    let original = world.disk.paths().into_iter().find(is_one).unwrap();
-    let copied = replayed(&site, "case");
-    site.hold(&session_id("case"), "case 10").unwrap();
-    for seq in [1, 2] {
-        let more = chunk("case", seq, world.clock.now_ms() + 5_000 * seq, 300);
-        site.append(&session("case"), &more).unwrap();
-    }
-    store.archive().unwrap();
-    drop((site, store));
-    let bytes = world.disk.file_bytes(&original).unwrap().len() as u64;
-    world.disk.corrupt(&original, bytes - 60, 1).unwrap();
-    let store = Store::open(options(&world.env)).unwrap();
-    let site = store.site(&site_id("shop.example")).unwrap();
-    let later = Retention::new().now_ms(world.clock.now_ms() + 10 * DAY);
-    assert_eq!(store.retention(&later).unwrap().doubtful_holds, 1);
-    assert_eq!(replayed(&site, "case"), copied);
-}
-
-#[test]
-fn a_read_that_goes_wrong_once_takes_no_late_chunk_from_a_session_that_is_held() {
-    for n in 1.. {
-        let (world, store, site, whole, _) = grown_since_it_was_held();
-        let later = Retention::new().now_ms(world.clock.now_ms() + 10 * DAY);
-        let at = world.disk.reads() + n;
-        world.disk.fail_read(When::Once(at), ReadFault::Rot);
-        if let Ok(expiry) = store.retention(&later) {
-            assert_eq!(expiry.doubtful_holds, 0, "at read {n}");
-        }
-        let is_over = world.disk.reads() < at;
-        world.disk.heal();
-        drop((site, store));
-        let store = Store::open(options(&world.env)).unwrap();
-        store.retention(&later).unwrap();
-        let site = store.site(&site_id("shop.example")).unwrap();
-        assert_eq!(names(&site), ["case"], "at read {n}");
-        assert_eq!(replayed(&site, "case"), whole, "at read {n}");
-        if is_over {
-            assert!(n > 5, "{n}");
-            break;
-        }
-    }
-}
-
-#[test]
-fn a_held_session_is_erased_when_that_is_said_twice() {
-    let (world, store, site) = World::new();
-    world.record(&site, "case", 3);
-    site.hold(&session_id("case"), "case 8").unwrap();
-    let refused = store.erase_site(&site_id("shop.example"), Held::Refuse);
-    assert!(matches!(refused, Err(Error::Held { sessions: 1 })));
-    let erased = site.erase_sessions([session_id("case")], Held::Erase).unwrap();
-    assert_eq!(erased.sessions, 1);
-    world.pass(&store, 10);
-    assert!(matches!(site.replay(&session_id("case")), Err(Error::Erased)));
-    assert!(store.holds().unwrap().is_empty());
-}
-
-#[test]
 fn a_visitor_is_erased_with_all_sessions_archived_live_and_held() {
     let (world, store, site) = World::new();
     let by = |name: &str, visitor: &str| {
@@ -487,6 +350,32 @@ fn space_of_erased_sessions_comes_back_and_the_others_stay_as_they_are() {
     site.erase_sessions((35..40).map(|n| session_id(&name(n))), Held::Refuse).unwrap();
     store.maintain().unwrap();
     assert_eq!(store.stats().unwrap().segments, 0, "nothing is left of it");
+}
+
+#[test]
+fn a_bad_sector_keeps_no_other_session_from_being_erased_or_begun() {
+    let (world, store, site) = World::new();
+    world.record(&site, "lost", 30);
+    store.archive().unwrap();
+    let is_segment = |path: &PathBuf| path.starts_with("/store/segment");
+    let segment = world.disk.paths().into_iter().find(|path| is_segment(path)).unwrap();
+    world.record(&site, "gone", 30);
+    world.record(&site, "kept", 30);
+    store.archive().unwrap();
+    drop((site, store));
+    let bytes = world.disk.file_bytes(&segment).unwrap().len() as u64;
+    world.disk.lose_sector(&segment, bytes - 60).unwrap();
+    let store = Store::open(options(&world.env)).unwrap();
+    let site = store.site(&site_id("shop.example")).unwrap();
+    let erased = site.erase_sessions([session_id("gone")], Held::Refuse).unwrap();
+    assert_eq!((erased.sessions, erased.unknown.len()), (1, 0));
+    assert!(matches!(erased.damage[..], [Error::Io { .. }]), "{:?}", erased.damage);
+    world.record(&site, "new", 30);
+    store.maintain().unwrap();
+    store.reclaim(0.1).unwrap();
+    let page = site.sessions(&Query::new()).unwrap();
+    let names: BTreeSet<_> = page.sessions.iter().map(|s| s.id.as_str()).collect();
+    assert_eq!((names, page.damage.len()), (BTreeSet::from(["kept", "new"]), 1));
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use super::Watch;
 use super::check::{Named, ReadShare, Spoilt};
+use super::fetch::is_damage;
 use super::plan::Plan;
 use super::repository::SEGMENTS;
 use super::run::{Backup, Done};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::repository::{Piece, Stored};
 use crate::sync::Mutex;
 
@@ -41,7 +42,7 @@ impl Backup<'_> {
                     return Ok(Repair { found: left.len() as u64, left: Mutex::new(left) });
                 }
                 // The backup tells of it, and builds nothing on it.
-                Err(Error::Corrupt(_) | Error::Unsupported { .. }) => {}
+                Err(e) if is_damage(&e) => {}
                 Err(e) => return Err(e),
             }
         }

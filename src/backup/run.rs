@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Watch;
 use super::body::{Meter, Throttle};
 use super::copy::{LeftOut, Sent};
+use super::fetch::is_damage;
 use super::plan::{Growth, Plan};
 use super::repair::Repair;
 use super::repository::Repository;
@@ -60,7 +61,7 @@ pub struct Done {
     pub resumed_segments: u64,
     /// Objects that were spoilt, and were put again, and pieces of journals that this snapshot needs no more; if it was only tried, those that were found.
     pub repaired_objects: u64,
-    /// Damage of the store that was met. What is damaged was copied as it is; a segment that cannot be read is not in the snapshot, unless an
+    /// Damage that was met: of the store, or a snapshot or mark of the repository that cannot be read. What is damaged in the store was copied as it is; a segment that cannot be read is not in the snapshot, unless an
     /// interrupted backup had copied it, and of such a journal only what an earlier one has. A later backup tries again. Also what could not be
     /// repaired.
     pub damage: Vec<Error>,
@@ -232,7 +233,7 @@ impl<'a> Backup<'a> {
         };
         match read() {
             Ok(base) => self.base = Some(base),
-            Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
+            Err(e) if is_damage(&e) => {
                 // Nothing is built on it, and what it names is found by listing.
                 done.damage.push(e);
                 self.base = None;

@@ -96,6 +96,16 @@ impl Parts {
         held.map(|part| HoldId(part.segment.entry.id.0))
     }
 
+    /// The numbers of all chunks.
+    pub(super) fn seqs(&self) -> SeqSet {
+        let mut all = SeqSet::default();
+        self.archived.iter().for_each(|part| all.extend(&part.entry().seqs));
+        for frame in self.live.iter().flat_map(|live| &live.frames) {
+            all.insert(frame.seq);
+        }
+        all
+    }
+
     /// Puts together what was found under one start and tag; `None` if there is nothing.
     pub(super) fn new(live: Option<Live>, archived: Vec<ArchivedPart>) -> Option<Self> {
         let mut stamps =
@@ -227,13 +237,13 @@ impl Site {
         let mut parts = Vec::new();
         for segment in self.segments_of(segments, start_days(ms)) {
             // A read that went wrong on its way is tried once more: what is passed over here splits a session in two.
-            let found = self.at_place_in(segment, place).or_else(|e| match e {
-                Error::Corrupt(_) => self.at_place_in(segment, place),
-                e => Err(e),
+            let found = self.at_place_in(segment, place).or_else(|e| match e.is_damage() {
+                true => self.at_place_in(segment, place),
+                false => Err(e),
             });
             match found {
                 Ok(found) => parts.extend(found),
-                Err(Error::Corrupt(_) | Error::Unsupported { .. }) => {}
+                Err(e) if e.is_damage() => {}
                 Err(e) => return Err(e),
             }
         }
@@ -263,7 +273,7 @@ impl Site {
         for segment in self.segments_of(&segments, 0..=u32::MAX) {
             match self.at_place_in(segment, tag.place()) {
                 Ok(found) => tags.extend(found.iter().map(|part| part.entry().tag)),
-                Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => damage.push(e),
+                Err(e) if e.is_damage() => damage.push(e),
                 Err(e) => return Err(e),
             }
         }
@@ -406,9 +416,7 @@ impl Site {
         let mut parts = Vec::new();
         for segment in self.segments_of(&segments, started.days()) {
             match (self.at_place_in(segment, tag.place()), damage.as_deref_mut()) {
-                (Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })), Some(damage)) => {
-                    damage.push(e);
-                }
+                (Err(e), Some(damage)) if e.is_damage() => damage.push(e),
                 (found, _) => parts.extend(found?),
             }
         }

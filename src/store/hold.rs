@@ -13,11 +13,10 @@ use crate::ids::{FileId, HoldId, SessionId, day_of};
 use crate::keyring::{Hold, Kept, draw};
 use crate::limits::HOLD_REASON_BYTES_MAX;
 use crate::retention::record::{Certificate, Deed};
-use crate::segment::reader::Found;
 use crate::segment::writer::{SegmentClass, SegmentWriter, SessionBlocks};
-use crate::seqset::SeqSet;
 
-use super::find::{Looked, Parts, Started};
+use super::find::{ArchivedPart, Looked, Parts, Started};
+use super::replay::Beside;
 use super::state::{Inner, SegmentInfo};
 use super::{Replay, Site, Store};
 
@@ -43,14 +42,22 @@ impl std::fmt::Debug for HoldInfo {
     }
 }
 
+/// What the copy of a hold is made of.
+struct Original<'a> {
+    id: &'a SessionId,
+    parts: &'a Parts,
+    /// The copy of the hold that it renews.
+    copy: Option<Beside>,
+}
+
 impl Site {
     /// Holds a session: it is kept beyond its retention until it is released. Why is told to whoever lists the holds.
     ///
     /// Chunks that arrive later are held too: the copy is renewed before the original expires.
     ///
     /// # Errors
-    /// [`Error::UnknownSession`], [`Error::Erased`], [`Error::Expired`]; [`InputError::Option`] if it is held already, or the
-    /// reason is empty or longer than [`HOLD_REASON_BYTES_MAX`]; what the key provider and the disk answer.
+    /// [`Error::UnknownSession`], [`Error::Erased`], [`Error::Expired`]; [`InputError::Option`] if it, or another session of its id, is held
+    /// already, or the reason is empty or longer than [`HOLD_REASON_BYTES_MAX`]; what the key provider and the disk answer.
     pub fn hold(&self, id: &SessionId, reason: &str) -> Result<Certificate> {
         self.hold_started(id, Started::Last, reason)
     }
@@ -85,7 +92,8 @@ impl Site {
             return refuse("a session of this id is held already");
         }
         let since_ms = self.inner.env.clock.now_ms();
-        self.put_hold(id, &parts, reason, since_ms, None, Deed::Held { site, session })
+        let original = Original { id, parts: &parts, copy: None };
+        self.put_hold(&original, reason, since_ms, None, Deed::Held { site, session })
     }
 
     /// Ends a hold. If the session's retention has passed meanwhile, it is gone, here and in every copy.
@@ -130,46 +138,43 @@ impl Site {
     /// The id of a held session, out of the copy of its hold.
     fn held_id(&self, hold: &Hold) -> Result<SessionId> {
         let lost = || SessionId::lost(hold.tag);
-        let Some(found) = self.copy_of(hold)? else { return Ok(lost()) };
+        let Some(copy) = self.copy_of(hold)? else { return Ok(lost()) };
         let keys = self.inner.keyring.session_keys(&self.site, &hold.tag, Kept::Held(&hold.key))?;
-        let identity = found.entry().identity.as_ref();
+        let identity = copy.entry().identity.as_ref();
         let identity =
             identity.and_then(|i| i.open(self.site.handle(), hold.tag, keys.cipher()).ok());
         Ok(identity.and_then(|i| SessionId::new(&i.session).ok()).unwrap_or_else(lost))
     }
 
     /// What the copy of a hold has of its session, if it is there: also while the session's day lasts.
-    fn copy_of(&self, hold: &Hold) -> Result<Option<Found>> {
+    fn copy_of(&self, hold: &Hold) -> Result<Option<ArchivedPart>> {
         let Some(segment) = self.inner.segment_of_hold(hold) else { return Ok(None) };
         let keys = self.hold_keys(hold)?;
         let found = self.inner.segments.at_place(&segment.entry, &keys, hold.tag.place());
-        let found = found.map_err(|e| self.name(e))?;
-        Ok(found.into_iter().find(|f| f.entry().tag == hold.tag))
+        let mut found = found.map_err(|e| self.name(e))?.into_iter();
+        let found = found.find(|f| f.entry().tag == hold.tag);
+        Ok(found.map(|found| ArchivedPart { segment, found }))
     }
 
-    /// Whether parts of a session have every chunk that the copy of its hold has.
-    fn have_all_of_copy(&self, parts: &Parts, hold: &Hold) -> Result<bool> {
-        let mut all = SeqSet::default();
-        parts.archived.iter().for_each(|part| all.extend(&part.entry().seqs));
-        for frame in parts.live.iter().flat_map(|live| &live.frames) {
-            all.insert(frame.seq);
-        }
-        let copy = self.copy_of(hold)?;
-        Ok(copy.is_none_or(|copy| all.includes(&copy.entry().seqs)))
+    /// The copy of a hold, to be played together with what it was made of.
+    fn beside(&self, hold: &Hold, is_first: bool) -> Result<Option<Beside>> {
+        let Some(part) = self.copy_of(hold)? else { return Ok(None) };
+        let keys = self.inner.keyring.session_keys(&self.site, &hold.tag, Kept::Held(&hold.key))?;
+        self.check_commitment(&keys, &part.entry().commitment)?;
+        Ok(Some(Beside { part, keys, is_first }))
     }
 
     /// Writes the copy, and lets the keyring know of the hold; `instead_of` is the hold that it renews.
     fn put_hold(
         &self,
-        id: &SessionId,
-        parts: &Parts,
+        original: &Original<'_>,
         reason: &str,
         since_ms: u64,
         instead_of: Option<&Hold>,
         deed: Deed,
     ) -> Result<Certificate> {
         let random = &*self.inner.env.random;
-        let stamp = &parts.stamp;
+        let stamp = &original.parts.stamp;
         let mut hold = Hold {
             id: HoldId(draw(random)?),
             site: self.site.handle(),
@@ -184,7 +189,7 @@ impl Site {
         };
         let inner = &*self.inner;
         inner.manifest.check_sure()?;
-        let (entry, chunks) = self.write_copy(id, parts, &hold)?;
+        let (entry, chunks) = self.write_copy(original, &hold)?;
         hold.chunks = chunks;
         let named = inner.with_space(|| inner.manifest.name_segments(&[entry], |_| ()));
         named.inspect_err(|_| inner.manifest.disown_segments(&[entry]))?;
@@ -205,12 +210,8 @@ impl Site {
     }
 
     /// Copies a session into a segment of its own; returns it and its number of chunks.
-    fn write_copy(
-        &self,
-        id: &SessionId,
-        parts: &Parts,
-        hold: &Hold,
-    ) -> Result<(SegmentEntry, u32)> {
+    fn write_copy(&self, original: &Original<'_>, hold: &Hold) -> Result<(SegmentEntry, u32)> {
+        let Original { id, parts, copy: before } = original;
         let inner = &*self.inner;
         let (handle, stamp) = (self.site.handle(), &parts.stamp);
         let old = self.keys(parts)?;
@@ -219,6 +220,11 @@ impl Site {
         inner.fill_random(&mut nonce)?;
         let identity = stamp.identity.as_ref();
         let identity = identity.and_then(|i| i.open(handle, stamp.tag, old.cipher()).ok());
+        let in_copy = before.as_ref().and_then(|before| {
+            let sealed = before.part.entry().identity.as_ref()?;
+            sealed.open(handle, stamp.tag, before.keys.cipher()).ok()
+        });
+        let identity = identity.or(in_copy);
         let identity =
             identity.map(|i| SealedIdentity::seal(&i, handle, stamp.tag, keys.cipher(), nonce));
         let class = SegmentClass {
@@ -238,7 +244,7 @@ impl Site {
             ..stamp.entry()
         });
         let mut chunks = 0;
-        let mut replay = Replay::new(self, id, parts, (0, 0))?;
+        let mut replay = Replay::with_copy(self, id, parts, before.clone())?;
         while let Some(chunk) = replay.next_chunk()? {
             let entry = ChunkEntry {
                 seq: chunk.seq as u32,
@@ -313,13 +319,12 @@ impl Inner {
             if hold.expiry_day() > today || self.has_passed(hold.expiry_day()) {
                 continue;
             }
-            let is_damage = |e: &Error| matches!(e, Error::Corrupt(_) | Error::Unsupported { .. });
             let mut damage = Vec::new();
             let renewed = match self.renew(&hold, None) {
                 // A read may go wrong on its way, and after this day there is nothing to read any more.
-                Err(e) if is_damage(&e) => match self.renew(&hold, None) {
+                Err(e) if e.is_damage() => match self.renew(&hold, None) {
                     // It may be of a segment that has nothing of this session.
-                    Err(e) if is_damage(&e) => self.renew(&hold, Some(&mut damage)),
+                    Err(e) if e.is_damage() => self.renew(&hold, Some(&mut damage)),
                     again => again,
                 },
                 renewed => renewed,
@@ -328,14 +333,15 @@ impl Inner {
                 Ok(()) => doubtful += usize::from(!damage.is_empty()),
                 Err(e) if e.is_gone() => {}
                 // What is damaged gets no better by waiting, and the copy that there is stays.
-                Err(e) if is_damage(&e) => doubtful += 1,
+                Err(e) if e.is_damage() => doubtful += 1,
                 Err(_) => through = through.min(hold.expiry_day().saturating_sub(1)),
             }
         }
         (through, doubtful)
     }
 
-    /// Copies a held session once more if it has grown. With `damage`, of what can be read: segments that cannot are passed over, and told.
+    /// Copies a held session once more, with all that the old copy has, if it has grown. With `damage`, of what can be read: segments that cannot
+    /// are passed over, and told, and of what both have the old copy is read.
     fn renew(self: &Arc<Self>, hold: &Hold, mut damage: Option<&mut Vec<Error>>) -> Result<()> {
         let Some(site) = self.keyring.site_by_handle(&hold.site) else { return Ok(()) };
         // What was appended and not waited for is held, too. If it can't be made durable it is gone, and the next sync tells.
@@ -347,15 +353,21 @@ impl Inner {
             None => site.find_tag(hold.tag, started)?,
         };
         let Looked::Found(parts) = looked else { return Ok(()) };
-        let info = site.describe(&parts)?;
-        // What was passed over may be in the old copy, which goes with its hold.
-        if damage.is_some() && !site.have_all_of_copy(&parts, hold)? {
-            return Ok(());
-        }
-        if info.chunks > hold.chunks || self.segment_of_hold(hold).is_none() {
+        let (info, seqs) = (site.describe(&parts)?, parts.seqs());
+        // The old copy goes with its hold, and what it was made of may have lost something since: to damage, or to salvage.
+        let copy = match (site.beside(hold, damage.is_some()), damage) {
+            (Err(e), Some(damage))
+                if e.is_damage() && damage.is_empty() && seqs.len() >= hold.chunks =>
+            {
+                damage.push(e);
+                None
+            }
+            (copy, _) => copy?,
+        };
+        if copy.as_ref().is_none_or(|copy| !copy.part.entry().seqs.includes(&seqs)) {
             let deed = Deed::Held { site: hold.site, session: hold.tag };
-            let (reason, since) = (&*hold.reason, hold.created_ms);
-            site.put_hold(&info.id, &parts, reason, since, Some(hold), deed)?;
+            let original = Original { id: &info.id, parts: &parts, copy };
+            site.put_hold(&original, &hold.reason, hold.created_ms, Some(hold), deed)?;
         }
         Ok(())
     }

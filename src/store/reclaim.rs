@@ -101,7 +101,7 @@ impl Inner {
                 }
                 Ok(None) => {}
                 // Its damage is told by whoever reads it; a segment whose day has passed is retention's.
-                Err(Error::Corrupt(_) | Error::Unsupported { .. }) => {}
+                Err(e) if e.is_damage() => {}
                 Err(e) if e.is_gone() => {}
                 Err(e) => return Err(e),
             }

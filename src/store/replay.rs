@@ -21,7 +21,7 @@ use crate::journal::table::{FrameRef, Stamp};
 use crate::keyring::SessionKeys;
 
 use super::Site;
-use super::find::{Parts, Started};
+use super::find::{ArchivedPart, Parts, Started};
 use super::info::SessionInfo;
 
 use archived::ArchivedSource;
@@ -73,6 +73,16 @@ pub struct Replay {
     read_max: usize,
     /// The file for whose sake the store was read again since the last chunk: its writer may have moved the frames.
     moved: Option<String>,
+    beside: Option<Beside>,
+}
+
+/// The copy of a hold, played together with what it was made of: each may have chunks that the other has lost.
+#[derive(Clone)]
+pub(super) struct Beside {
+    pub(super) part: ArchivedPart,
+    pub(super) keys: Arc<SessionKeys>,
+    /// Whether chunks that both have are read of the copy.
+    pub(super) is_first: bool,
 }
 
 enum Source {
@@ -142,12 +152,24 @@ impl Replay {
             tag: parts.stamp.tag,
             expiry_day: parts.stamp.expiry_day(),
             hold: parts.hold(),
-            sources: sources(parts, from.0),
+            sources: sources(parts, None, from.0),
             from,
             until_ms: u64::MAX,
             read_max: READ_BYTES_MAX,
             moved: None,
+            beside: None,
         })
+    }
+
+    /// Plays a session whole, and what the copy of its hold has of it.
+    pub(super) fn with_copy(
+        site: &Site,
+        id: &SessionId,
+        parts: &Parts,
+        beside: Option<Beside>,
+    ) -> Result<Self> {
+        let sources = sources(parts, beside.as_ref(), 0);
+        Ok(Self { sources, beside, ..Self::new(site, id, parts, (0, 0))? })
     }
 
     /// Leaves out the chunks that begin after `ms`, Unix milliseconds.
@@ -207,7 +229,7 @@ impl Replay {
     /// The source whose next chunk has the lowest number, that chunk being in memory. Of the others nothing is read: indexes tell where they begin.
     fn next_source(&mut self) -> Result<Option<usize>> {
         let heads = self.sources.iter().enumerate();
-        let heads = heads.filter_map(|(at, source)| Some((source.next_seq()?, at)));
+        let heads = heads.filter_map(|(at, source)| Some((source.next_seq(self.from.0)?, at)));
         let Some((_, next)) = heads.min() else { return Ok(None) };
         self.sources[next].load(&self.site, &self.keys, self.read_max)?;
         Ok(Some(next))
@@ -255,7 +277,7 @@ impl Replay {
         }
         let parts = self.site.find(&self.id, Started::At(self.start_ms))?;
         self.keys = self.site.keys(&parts)?;
-        self.sources = sources(&parts, self.from.0);
+        self.sources = sources(&parts, self.beside.as_ref(), self.from.0);
         Ok(())
     }
 }
@@ -271,7 +293,7 @@ pub enum ReplayError {
     Write(io::Error),
 }
 
-fn sources(parts: &Parts, from: u32) -> Vec<Source> {
+fn sources(parts: &Parts, beside: Option<&Beside>, from: u32) -> Vec<Source> {
     let live = parts.live.iter().map(|live| {
         let at = live.frames.partition_point(|f| f.seq < from);
         Source::Live {
@@ -282,7 +304,14 @@ fn sources(parts: &Parts, from: u32) -> Vec<Source> {
     });
     let archived =
         parts.archived.iter().map(|part| Source::Archived(ArchivedSource::new(part, from)));
-    live.chain(archived).collect()
+    let mut sources: Vec<_> = live.chain(archived).collect();
+    if let Some(Beside { part, keys, is_first }) = beside {
+        // Of chunks that several have, the first of them is read.
+        let at = if *is_first { 0 } else { sources.len() };
+        let copy = ArchivedSource::new(part, from).sealed_under(keys);
+        sources.insert(at, Source::Archived(copy));
+    }
+    sources
 }
 
 impl Source {

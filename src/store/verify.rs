@@ -292,7 +292,7 @@ impl Verification {
     /// meanwhile is none.
     fn note(&mut self, outcome: Result<()>) -> Result<()> {
         match outcome {
-            Err(e) if e.damaged_file().is_some() => {
+            Err(e) if e.is_damage() => {
                 self.damage.push(e);
                 Ok(())
             }

@@ -273,7 +273,7 @@ impl<'a> Listing<'a> {
         match self.site.describe(&parts) {
             Ok(info) => Ok(Some(info)),
             Err(e) if e.is_gone() => Ok(None),
-            Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
+            Err(e) if e.is_damage() => {
                 self.damage.push(e);
                 Ok(None)
             }

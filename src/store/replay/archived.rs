@@ -1,6 +1,7 @@
 //! What a segment has of a session: its blocks, read ahead, and decompressed as far as is played.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::{Damage, Error, Result};
 use crate::format::codec::Malformed;
@@ -21,6 +22,8 @@ const JUMP_READ_TIMES: usize = 4;
 
 pub(super) struct ArchivedSource {
     pub(super) part: ArchivedPart,
+    /// Its own keys, if it is sealed under others than the rest of the session: the copy of a hold.
+    keys: Option<Arc<SessionKeys>>,
     /// The next block to decompress.
     pub(super) next: usize,
     pub(super) offset: u64,
@@ -52,6 +55,7 @@ impl ArchivedSource {
         Self {
             offset: part.entry().offset + before,
             part: part.clone(),
+            keys: None,
             next,
             ahead: if from == 0 { READ_BYTES_MAX } else { JUMP_READ_BYTES },
             window: Vec::new(),
@@ -62,6 +66,12 @@ impl ArchivedSource {
             raw_at: 0,
             last: None,
         }
+    }
+
+    /// The same, sealed under keys of its own.
+    pub(super) fn sealed_under(mut self, keys: &Arc<SessionKeys>) -> Self {
+        self.keys = Some(Arc::clone(keys));
+        self
     }
 
     /// Brings the block of the next chunk into memory, if there is one.
@@ -159,7 +169,7 @@ impl ArchivedSource {
             &block.chunks.to_le_bytes(),
         ];
         let text = Unit::check(UnitKind::BLOCK, &name, offset, unit)?.open(
-            keys.cipher(),
+            self.keys.as_deref().unwrap_or(keys).cipher(),
             &context,
             &name,
             offset,

@@ -235,9 +235,15 @@ impl Source {
 }
 
 impl Source {
-    /// The number of the next chunk, as far as indexes tell.
-    pub(super) fn next_seq(&self) -> Option<u32> {
-        self.ahead().map(|head| head.first_seq)
+    /// The number of the next chunk, as far as indexes tell: of a unit that is not in memory, the next one from `from` on.
+    pub(super) fn next_seq(&self, from: u32) -> Option<u32> {
+        let head = self.ahead()?;
+        match self {
+            Self::Archived(source) if head.whole => {
+                source.part.entry().seqs.next_from(from.max(head.first_seq))
+            }
+            _ => Some(head.first_seq),
+        }
     }
 
     /// Moves past the next unit without looking into it.
@@ -269,15 +275,16 @@ fn taken(first_seq: u32, last_seq: u32) -> Head {
 }
 
 impl Replay {
-    /// Moves past units of which everything begins too late, without reading them, and lets go of whatever has nothing more: what it has read
-    /// takes memory.
+    /// Moves past units of which everything begins too late, or was played from elsewhere, without reading them, and lets go of whatever has
+    /// nothing more: what it has read takes memory.
     pub(super) fn pass_over(&mut self) {
-        let until_ms = self.until_ms;
-        let late = |head: &Head| head.whole && head.begins_first_ms > until_ms;
+        let (from, until_ms) = (self.from.0, self.until_ms);
+        let is_unwanted =
+            |head: &Head| head.whole && (head.begins_first_ms > until_ms || head.last_seq < from);
         self.sources.retain_mut(|source| {
             loop {
                 match source.ahead() {
-                    Some(head) if late(&head) => source.skip(),
+                    Some(head) if is_unwanted(&head) => source.skip(),
                     head => break head.is_some(),
                 }
             }

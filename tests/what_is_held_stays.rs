@@ -1,0 +1,232 @@
+//! Holds: a session is kept whole past its day, with what came later, also where files are damaged or chunks have been lost meanwhile.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::sim::{SITES, World, key_on, options};
+use common::{DAY, chunk, replayed, session, session_id, site_id};
+use reelvault::env::Clock;
+use reelvault::env::sim::{ReadFault, When};
+use reelvault::{Error, Expiry, Held, Query, Recovery, Retention, Site, Store};
+
+/// How long sessions are kept here.
+const DAYS: u32 = 3;
+/// Where the first frame of a journal stands.
+const FRAMES_FROM: u64 = 4_096;
+
+fn opened(world: &World, seed: u64) -> (Store, Site) {
+    let store = world.open(&world.disk, seed).unwrap();
+    let site = store.site(&site_id(SITES[0])).unwrap();
+    (store, site)
+}
+
+fn begin() -> (World, Store, Site) {
+    let world = World::new(1);
+    let (store, site) = opened(&world, 2);
+    (world, store, site)
+}
+
+fn record(world: &World, site: &Site, name: &str, seq: u64) {
+    let who = session(name).retention_days(DAYS).unwrap();
+    let chunk = chunk(name, seq, world.clock.now_ms() + 5_000 * seq, 400);
+    site.append(&who, &chunk).unwrap();
+}
+
+/// What retention does when the day of everything recorded here has passed.
+fn expire(world: &World, store: &Store) -> reelvault::Result<Expiry> {
+    store.retention(&Retention::new().now_ms(world.clock.now_ms() + 10 * DAY))
+}
+
+fn names(site: &Site) -> Vec<String> {
+    let page = site.sessions(&Query::new()).unwrap();
+    assert!(page.damage.is_empty(), "{:?}", page.damage);
+    page.sessions.iter().map(|s| s.id.as_str().to_owned()).collect()
+}
+
+fn files(world: &World, ending: &str) -> Vec<PathBuf> {
+    let is_one = |path: &PathBuf| path.extension().is_some_and(|e| e == ending);
+    world.disk.paths().into_iter().filter(is_one).collect()
+}
+
+#[test]
+fn a_hold_keeps_a_session_whole_past_its_day_until_it_is_released() {
+    let (world, store, site) = begin();
+    record(&world, &site, "case", 0);
+    record(&world, &site, "other", 0);
+    store.archive().unwrap();
+    site.hold(&session_id("case"), "case 7").unwrap();
+    // What comes later is held, too.
+    record(&world, &site, "case", 1);
+    let whole = replayed(&site, "case");
+    for _ in 0..10 {
+        world.clock.advance_ms(DAY);
+        store.maintain().unwrap();
+    }
+    assert_eq!(names(&site), ["case"]);
+    assert_eq!(replayed(&site, "case"), whole);
+    let info = site.session(&session_id("case")).unwrap();
+    assert_eq!((info.held, info.retention_days, info.chunks), (true, DAYS, 2));
+    let holds = store.holds().unwrap();
+    assert_eq!(holds.len(), 1);
+    assert_eq!(holds[0].1.reason, "case 7");
+    assert_eq!(holds[0].1.session.as_str(), "case");
+    let refused = site.erase_sessions([session_id("case")], Held::Refuse);
+    assert!(matches!(refused, Err(Error::Held { sessions: 1 })));
+    let more = chunk("case", 2, info.start_ms + 9_000, 300);
+    assert!(matches!(site.append(&session("case"), &more), Err(Error::Expired { .. })));
+    drop((site, store));
+    let (_store, site) = opened(&world, 3);
+    assert_eq!(replayed(&site, "case"), whole);
+    site.release(&session_id("case")).unwrap();
+    assert!(matches!(site.replay(&session_id("case")), Err(Error::UnknownSession)));
+    assert!(names(&site).is_empty() && files(&world, "rvs").is_empty());
+}
+
+/// A held session of which a chunk came after its copy was made, in segments of their own, and one of another session; then the store is
+/// opened again, so that nothing of them is in memory. Also what a replay yields, and the other session's segment.
+fn grown_since_it_was_held() -> (World, Store, Site, Vec<u8>, PathBuf) {
+    let (world, store, site) = begin();
+    record(&world, &site, "case", 0);
+    store.archive().unwrap();
+    site.hold(&session_id("case"), "case 9").unwrap();
+    record(&world, &site, "case", 1);
+    store.archive().unwrap();
+    let before = files(&world, "rvs");
+    record(&world, &site, "other", 0);
+    store.archive().unwrap();
+    let other = files(&world, "rvs").into_iter().find(|path| !before.contains(path)).unwrap();
+    let whole = replayed(&site, "case");
+    drop((site, store));
+    let (store, site) = opened(&world, 4);
+    (world, store, site, whole, other)
+}
+
+#[test]
+fn damage_of_another_session_takes_no_late_chunk_from_one_that_is_held() {
+    for is_rot in [true, false] {
+        let (world, store, site, whole, other) = grown_since_it_was_held();
+        let bytes = world.disk.file_bytes(&other).unwrap().len() as u64;
+        match is_rot {
+            true => world.disk.corrupt(&other, bytes - 60, 1).unwrap(),
+            false => world.disk.lose_sector(&other, bytes - 60).unwrap(),
+        }
+        assert!(site.session(&session_id("case")).is_err());
+        let expiry = expire(&world, &store).unwrap();
+        assert_eq!(expiry.doubtful_holds, 1, "it might have had chunks there");
+        assert_eq!(names(&site), ["case"], "a damaged file keeps no day from passing");
+        assert_eq!(site.session(&session_id("case")).unwrap().chunks, 2);
+        assert_eq!(replayed(&site, "case"), whole);
+        assert_eq!(expire(&world, &store).unwrap().doubtful_holds, 0);
+    }
+}
+
+/// What could be read was copied in place of what the hold had: a chunk that was whole there went with its old copy.
+#[test]
+fn what_a_hold_has_copied_stays_where_the_original_is_damaged() {
+    let (world, store, site) = begin();
+    record(&world, &site, "case", 0);
+    store.archive().unwrap();
+    let original = files(&world, "rvs").remove(0);
+    site.hold(&session_id("case"), "case 10").unwrap();
+    record(&world, &site, "case", 1);
+    record(&world, &site, "case", 2);
+    store.archive().unwrap();
+    let whole = replayed(&site, "case");
+    drop((site, store));
+    let bytes = world.disk.file_bytes(&original).unwrap().len() as u64;
+    world.disk.corrupt(&original, bytes - 60, 1).unwrap();
+    let (store, site) = opened(&world, 3);
+    assert_eq!(expire(&world, &store).unwrap().doubtful_holds, 1);
+    assert_eq!(replayed(&site, "case"), whole);
+}
+
+/// As before, but that a block of the original is damaged, or one of the copy: either has what the other lacks.
+#[test]
+fn a_copy_and_its_original_make_up_for_each_others_blocks() {
+    for of_copy in [false, true] {
+        let (world, store, site) = begin();
+        record(&world, &site, "case", 0);
+        store.archive().unwrap();
+        let original = files(&world, "rvs").remove(0);
+        site.hold(&session_id("case"), "case 11").unwrap();
+        let is_copy = |path: &PathBuf| *path != original;
+        let copy = files(&world, "rvs").into_iter().find(is_copy).unwrap();
+        record(&world, &site, "case", 1);
+        let whole = replayed(&site, "case");
+        // The block is the first unit after the header of the file.
+        world.disk.corrupt(if of_copy { &copy } else { &original }, 200, 1).unwrap();
+        assert_eq!(site.replay(&session_id("case")).unwrap().next_chunk().is_err(), !of_copy);
+        assert_eq!(expire(&world, &store).unwrap().doubtful_holds, 0);
+        assert_eq!(replayed(&site, "case"), whole);
+    }
+}
+
+/// A count told whether a session had grown: what had been lost since then, and was in the copy alone, went with it.
+#[test]
+fn what_salvage_could_not_save_of_a_held_session_its_copy_still_has() {
+    for later in [1, 3] {
+        let (world, store, site) = begin();
+        for seq in 0..2 {
+            record(&world, &site, "case", seq);
+        }
+        site.hold(&session_id("case"), "case 12").unwrap();
+        // The frame behind proves that the one before is damage and no torn tail.
+        record(&world, &site, "case", 2);
+        let has_frames = |path: &PathBuf| {
+            world.disk.file_bytes(path).unwrap()[FRAMES_FROM as usize..].iter().any(|b| *b != 0)
+        };
+        let journal = files(&world, "rvj").into_iter().find(has_frames).unwrap();
+        drop((site, store));
+        world.disk.corrupt(journal, FRAMES_FROM + 200, 1).unwrap();
+        let env = world.disk.env(&world.clock, 3);
+        let salvaging = options(env.clone(), &key_on(&env).unwrap()).recovery(Recovery::Salvage);
+        let store = Store::open(salvaging).unwrap();
+        assert!(store.stats().unwrap().salvaged_bytes > 0);
+        let site = store.site(&site_id(SITES[0])).unwrap();
+        for seq in 3..3 + later {
+            record(&world, &site, "case", seq);
+        }
+        assert_eq!(expire(&world, &store).unwrap().doubtful_holds, 0);
+        let info = site.session(&session_id("case")).unwrap();
+        assert_eq!((info.chunks, info.gaps.len()), (3 + later as u32, 0));
+    }
+}
+
+#[test]
+fn a_read_that_goes_wrong_once_takes_no_late_chunk_from_a_session_that_is_held() {
+    for (n, fault) in (1..).flat_map(|n| [(n, ReadFault::Rot), (n, ReadFault::Io)]) {
+        let (world, store, site, whole, _) = grown_since_it_was_held();
+        let at = world.disk.reads() + n;
+        world.disk.fail_read(When::Once(at), fault);
+        if let Ok(expiry) = expire(&world, &store) {
+            assert_eq!(expiry.doubtful_holds, 0, "at read {n}");
+        }
+        let is_over = world.disk.reads() < at;
+        world.disk.heal();
+        drop((site, store));
+        let (store, site) = opened(&world, 5);
+        expire(&world, &store).unwrap();
+        assert_eq!(names(&site), ["case"], "at read {n}");
+        assert_eq!(replayed(&site, "case"), whole, "at read {n}");
+        if is_over {
+            assert!(n > 5, "{n}");
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_held_session_is_erased_when_that_is_said_twice() {
+    let (world, store, site) = begin();
+    record(&world, &site, "case", 0);
+    site.hold(&session_id("case"), "case 8").unwrap();
+    let refused = store.erase_site(&site_id(SITES[0]), Held::Refuse);
+    assert!(matches!(refused, Err(Error::Held { sessions: 1 })));
+    let erased = site.erase_sessions([session_id("case")], Held::Erase).unwrap();
+    assert_eq!(erased.sessions, 1);
+    expire(&world, &store).unwrap();
+    assert!(matches!(site.replay(&session_id("case")), Err(Error::Erased)));
+    assert!(store.holds().unwrap().is_empty());
+}
