@@ -82,7 +82,12 @@ impl Repository {
         let root = PathBuf::from(format!("/snapshot {} of {}", body.number, self.name()));
         let mut files = HashMap::new();
         let cipher = self.keyring.manifest_cipher();
-        let sealed = manifest::seal(&body.manifest(segments), &cipher, &*env.random);
+        let mut manifest = body.manifest(segments);
+        for (entry, journal) in manifest.journals.iter_mut().zip(&body.journals) {
+            // Pieces end with a whole frame: without it, one is lost, and not the tail torn.
+            entry.cut = bytes_of(&journal.pieces);
+        }
+        let sealed = manifest::seal(&manifest, &cipher, &*env.random);
         let sealed = sealed.map_err(|e| Error::io("sealing the manifest of", &root, e))?;
         files.insert(root.join(MANIFEST), Content::Memory(sealed.into()));
         for stored in segments {

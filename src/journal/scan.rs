@@ -169,7 +169,13 @@ pub(crate) fn scan_from(
             }
             continue;
         }
-        let Some(next) = frame_that_proves_damage(&mut window, at)? else { return Ok(scanned) };
+        let Some(next) = frame_that_proves_damage(&mut window, at)? else {
+            // A cut stands at the end of a frame: what is missing up to there is no torn tail.
+            if cut != NO_CUT && recovery == Recovery::Salvage {
+                scanned.skipped_bytes += cut.saturating_sub(at.into());
+            }
+            return Ok(scanned);
+        };
         // Another process may be writing: what proves damage now may be younger than what was read at this point.
         window.forget();
         if window.frame(at)?.is_some() {

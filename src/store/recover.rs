@@ -60,6 +60,9 @@ impl Inner {
                     Err(e) if self.reads_around(&e) => {
                         loaded.unreadable.push(entry.id);
                         loaded.salvaged.push(entry.id);
+                        if entry.cut != NO_CUT {
+                            loaded.salvaged_bytes += entry.cut;
+                        }
                         continue;
                     }
                     outcome => outcome?,
@@ -67,6 +70,7 @@ impl Inner {
                 if scanned.skipped_bytes > 0 || loaded.salvaged_bytes > before {
                     loaded.salvaged.push(entry.id);
                 }
+                loaded.salvaged_bytes += scanned.skipped_bytes;
                 if scanned.frames == 0 {
                     continue;
                 }
@@ -81,7 +85,6 @@ impl Inner {
                     journal.set_ended();
                 }
                 loaded.full.push(journal);
-                loaded.salvaged_bytes += scanned.skipped_bytes;
             }
             Ok(loaded)
         };
@@ -92,8 +95,10 @@ impl Inner {
     /// Whether a journal is left out for this. A writer would go on without frames that a later read may bring: it does not pass over a sector
     /// that cannot be read.
     fn reads_around(&self, error: &Error) -> bool {
-        let is_damaged = matches!(error, Error::Corrupt(_) | Error::Unsupported { .. })
-            || (self.read_only && error.damaged_file().is_some());
+        let is_damaged = match self.read_only {
+            true => error.is_damage(),
+            false => matches!(error, Error::Corrupt(_) | Error::Unsupported { .. }),
+        };
         self.options.recovery == Recovery::Salvage && is_damaged
     }
 
