@@ -96,8 +96,8 @@ impl Repository {
     /// Backups, restores and readers may go on meanwhile.
     ///
     /// # Errors
-    /// [`InputError::Option`] if nothing is to be kept, or the grace time is below [`PRUNE_GRACE_MS_MIN`]; damage of a snapshot that is kept, for what it names is
-    /// not known then, and nothing is removed; the place's.
+    /// [`InputError::Option`] if nothing is to be kept, or the grace time is below [`PRUNE_GRACE_MS_MIN`]; damage of any snapshot, for what it
+    /// names, and from when it is, is not known then, and nothing is removed; the place's.
     pub fn prune(&self, keep: &Keep, grace_ms: u64, dry_run: bool) -> Result<Pruned> {
         keep.check()?;
         if grace_ms < PRUNE_GRACE_MS_MIN {

@@ -84,7 +84,8 @@ impl Step {
 }
 
 impl Repository {
-    /// Restores a snapshot into a directory that is empty, or that an interrupted restore has left. The keyring is not restored: the one
+    /// Restores a snapshot into a directory that is empty, or that an interrupted restore has left. One that was over but for its mark has made a
+    /// store: that is [`Error::NotEmpty`]. The keyring is not restored: the one
     /// that is in use opens what this makes.
     ///
     /// # Errors

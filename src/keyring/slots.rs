@@ -1,7 +1,8 @@
 //! The text of a key file: a first line, then slots of one size. No input or output.
 //!
 //! A slot may be torn by a crash, for it is written in place. What still can be told of a torn slot is the number it
-//! begins with, if those digits made it to the disk; so it can be destroyed by its number like any other.
+//! begins with, if those digits made it to the disk; so it can be destroyed by its number like any other. Unless rot has made
+//! that the number of another store's version: then it is taken for none.
 
 use zeroize::{Zeroize, Zeroizing};
 

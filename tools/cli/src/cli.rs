@@ -14,7 +14,8 @@ Exit codes:
     0  done
     1  failed
     2  wrong usage
-    3  done in part: some input was refused, or the clock is doubted
+    3  done in part: some input was refused, the clock is doubted, or a
+       held session may lack something
    10  there is no store, repository or snapshot
    11  another process writes to the store
    12  the key or the keyring is wrong or missing

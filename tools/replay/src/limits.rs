@@ -47,7 +47,7 @@ pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 pub const FETCH_BYTES_MAX: u64 = 1 << 20;
 /// How long an issuer may take to answer.
 pub const FETCH_TIME_MAX: Duration = Duration::from_secs(10);
-/// Bearer tokens that are checked at a time. Only the first of an issuer's tokens waits for the issuer.
+/// Bearer tokens that are checked at a time. Until an issuer has been asked once, all of its tokens wait for it; then only the one that asks again.
 pub const TOKEN_CHECKS_MAX: usize = 16;
 /// People who are signing in at issuers at a time: those wait for what the issuers answer, and tokens must not wait for them.
 pub const SIGN_INS_MAX: usize = 16;

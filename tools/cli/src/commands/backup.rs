@@ -182,7 +182,7 @@ fn print(done: &Done, repair: bool, took: Duration, out: &mut Out) -> Run<()> {
     pairs.push((if done.snapshot.is_some() { "copied" } else { "to copy" }, copied));
     if done.resumed_segments > 0 {
         let resumed = human::of(done.resumed_segments, "segment", "segments");
-        pairs.push(("resumed", format!("{resumed} of an interrupted backup")));
+        pairs.push(("resumed", format!("{resumed} that were there already")));
     }
     if repair {
         let what = if done.snapshot.is_some() { "repaired" } else { "to repair" };
@@ -199,7 +199,8 @@ fn conclude(done: &Done) -> Exit {
         exit: Exit::Corrupt,
         what: format!("{places} met, the first: {}", tell(first).what),
         help: "All else was copied, and what is damaged as far as it can be read. See what is \
-               damaged in the store with: reelvault verify, and restore it from an earlier snapshot."
+               damaged in the store with: reelvault verify, and restore that from an earlier \
+               snapshot; in the repository with: reelvault check."
             .to_owned(),
     });
     Exit::Corrupt
@@ -301,7 +302,7 @@ fn write_metrics(file: &Path, done: Option<(&Done, Duration)>) -> Run<()> {
             ("reelvault_backup_copied_bytes", "Bytes that it copied.", done.copied_bytes as f64),
             (
                 "reelvault_backup_damaged_places",
-                "Damage of the store that it met.",
+                "Damage of the store and of the repository that it met.",
                 done.damage.len() as f64,
             ),
         ];

@@ -21,7 +21,9 @@ Examples:
 
 An open store does this by itself when a day begins (UTC). A session that is
 held stays. When the clock is further ahead than the store can explain, only
-what is certain is deleted, and the command ends with 3.";
+what is certain is deleted, and the command ends with 3; so it does when a
+held session may lack what came after it was put on hold, because a file of
+its day could not be read.";
 
 /// Arguments of `retention`.
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,5 @@
 // Takes out of events what must not reach the replay frame. The frame's sandbox and the policy of the service already stop scripts and
-// requests; this stops what neither covers (early connections by `<link>`), and keeps the rest from even being tried.
+// requests to other origins; this stops what neither covers (early connections by `<link>`), and keeps the rest from even being tried.
 
 // Addresses inside style sheets. The policy of the service refuses those of other origins in any spelling; those of its own origin the service itself
 // refuses, as what a page loads is no call. These are not even tried.
