@@ -10,7 +10,7 @@ use common::backups::*;
 use common::meddled::MeddledBucket;
 use common::sim::{SITES, World, key_on, options};
 use common::{session_id, site_id};
-use reelvault::backup::{Repository, SimPlace, Trouble, What};
+use reelvault::backup::{Place, Repository, SimPlace, Trouble, What};
 use reelvault::env::Clock;
 use reelvault::env::sim::{SimDisk, Survival};
 use reelvault::{Error, Held, MirrorState, Options, Result, SiteId, Store};
@@ -300,12 +300,13 @@ fn what_is_erased_while_a_reader_waits_for_a_mirror_is_not_shown_half_a_minute_l
     });
     assert!(is_erased(&reader.store), "that look began before the erasure");
 
-    // The files have told it before the bucket is asked.
+    // The files have told it before the bucket is asked, which a slow one is rarely.
     let next = session_id("shop.example-b");
+    reader.is_slow.store(true, Relaxed);
+    world.clock.advance_ms(50_000);
     site.session(&next).unwrap();
     writer.site(&site_id(SITES[0])).unwrap().erase_sessions([next.clone()], Held::Refuse).unwrap();
-    world.clock.advance_ms(2_000);
-    reader.is_slow.store(true, Relaxed);
+    world.clock.advance_ms(11_000);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| site.session(&next).map(drop));
         reader.asked.wait();
@@ -340,9 +341,40 @@ fn a_reader_that_cannot_open_a_newer_keyring_serves_nothing_until_it_can() {
 
 /// The store with a keyring that is all in one file: a change asks the bucket for nothing before it is to take its place.
 fn open_in_one(world: &World, bucket: &SimPlace, seed: u64) -> Store {
+    open_through(world, Arc::new(bucket.clone()), seed)
+}
+
+fn open_through(world: &World, place: Arc<dyn Place>, seed: u64) -> Store {
     let env = world.disk.env(&world.clock, seed);
     let options = options(env.clone(), &key_on(&env).unwrap());
-    Store::open(options.mirror_in(Arc::new(bucket.clone()))).unwrap()
+    Store::open(options.mirror_in(place)).unwrap()
+}
+
+fn generations(bucket: &SimPlace) -> usize {
+    bucket.objects().iter().filter(|(name, _)| name.starts_with("keyring/")).count()
+}
+
+/// A store with a session, and a bucket that has taken the erasure of its site and did not say so.
+fn taken_and_not_answered(seed: u64) -> (World, SimPlace, Store) {
+    let world = World::new(seed);
+    let bucket = bucket(&world, seed + 1);
+    let is_silent = Arc::new(AtomicBool::new(false));
+    let silent = Arc::clone(&is_silent);
+    let place = MeddledBucket::new(bucket.clone(), move |sim, name| {
+        if silent.load(Relaxed) && name.starts_with("keyring/") {
+            // Nearly all requests are done, and none is answered.
+            sim.trouble(Trouble { unsure: 255, ..Trouble::default() });
+        }
+    });
+    let store = open_through(&world, place, seed + 2);
+    record(&world, &store, &["a"], 0, 1);
+    // After this, maintenance has nothing to change by itself.
+    store.maintain().unwrap();
+    is_silent.store(true, Relaxed);
+    assert!(store.erase_site(&site_id(SITES[0]), Held::Refuse).is_err());
+    is_silent.store(false, Relaxed);
+    bucket.trouble(Trouble::default());
+    (world, bucket, store)
 }
 
 #[test]
@@ -394,18 +426,8 @@ fn a_change_that_failed_half_way_is_put_back_by_maintenance() {
 
 #[test]
 fn a_change_whose_answer_was_lost_is_put_back_by_maintenance() {
-    let world = World::new(820);
-    let bucket = bucket(&world, 821);
-    let store = open_in_one(&world, &bucket, 822);
-    record(&world, &store, &["a"], 0, 1);
-    // After this, maintenance has nothing to change by itself.
-    store.maintain().unwrap();
-    let before = bucket.objects();
-    // Nearly all requests are done, and none is answered.
-    bucket.trouble(Trouble { unsure: 255, ..Trouble::default() });
-    assert!(store.erase_site(&site_id(SITES[0]), Held::Refuse).is_err());
-    bucket.trouble(Trouble::default());
-    assert_ne!(bucket.objects(), before);
+    let (world, bucket, store) = taken_and_not_answered(820);
+    assert_eq!(generations(&bucket), 2);
     record(&world, &store, &["a"], 1, 1);
     let all = content(&store);
     store.maintain().unwrap();
@@ -416,23 +438,15 @@ fn a_change_whose_answer_was_lost_is_put_back_by_maintenance() {
 /// A request that was given up is on its way somewhere: what maintenance did not find then came afterwards, and was the newest.
 #[test]
 fn a_change_that_reaches_the_bucket_long_after_it_failed_is_not_found_by_the_next_open() {
-    let world = World::new(850);
-    let bucket = bucket(&world, 851);
-    let store = open_in_one(&world, &bucket, 852);
-    record(&world, &store, &["a"], 0, 1);
-    store.maintain().unwrap();
-    let before = bucket.objects();
-    bucket.trouble(Trouble { unsure: 255, ..Trouble::default() });
-    assert!(store.erase_site(&site_id(SITES[0]), Held::Refuse).is_err());
-    bucket.trouble(Trouble::default());
-    let is_late = |(name, _): &(String, _)| before.iter().all(|(old, _)| old != name);
-    let late: Vec<_> = bucket.objects().into_iter().filter(is_late).collect();
-    assert!(!late.is_empty());
-    late.iter().for_each(|(name, _)| bucket.lose(name));
+    let (world, bucket, store) = taken_and_not_answered(850);
+    // The newest is listed first.
+    let late = bucket.objects().into_iter().find(|(name, _)| name.starts_with("keyring/")).unwrap();
+    assert_eq!(generations(&bucket), 2);
+    bucket.lose(&late.0);
     for _ in 0..3 {
         store.maintain().unwrap();
     }
-    late.iter().for_each(|(name, bytes)| bucket.spoil(name, bytes));
+    bucket.spoil(&late.0, &late.1);
     record(&world, &store, &["a"], 1, 1);
     let all = content(&store);
     drop(store);

@@ -163,6 +163,52 @@ fn a_copy_and_its_original_make_up_for_each_others_blocks() {
     }
 }
 
+/// What followed on a block that could not be read was lost with it.
+#[test]
+fn a_damaged_block_takes_no_other_from_the_renewed_copy() {
+    let (world, store, site) = begin();
+    record(&world, &site, "case", 0);
+    store.archive().unwrap();
+    site.hold(&session_id("case"), "case 13").unwrap();
+    let before = files(&world, "rvs");
+    record(&world, &site, "case", 1);
+    store.archive().unwrap();
+    let original = files(&world, "rvs").into_iter().find(|path| !before.contains(path)).unwrap();
+    record(&world, &site, "case", 2);
+    store.archive().unwrap();
+    record(&world, &site, "case", 3);
+    world.disk.corrupt(&original, 200, 1).unwrap();
+    assert_eq!(expire(&world, &store).unwrap().doubtful_holds, 1);
+    let info = site.session(&session_id("case")).unwrap();
+    assert_eq!((info.chunks, info.gaps.len()), (3, 1));
+    site.replay(&session_id("case")).unwrap().write_to(&mut Vec::new()).unwrap();
+    assert_eq!(store.stats().unwrap().doubtful_holds, 1);
+}
+
+/// A disk that is away for a while comes back: until the next day, the day is kept.
+#[test]
+fn what_a_medium_does_not_give_back_is_waited_for_and_not_for_ever() {
+    for comes_back in [true, false] {
+        let (world, store, site, whole, other) = grown_since_it_was_held();
+        let good = world.disk.file_bytes(&other).unwrap();
+        world.disk.lose_sector(&other, good.len() as u64 - 60).unwrap();
+        let last = site.holds().unwrap()[0].expiry_day;
+        world.clock.advance_ms(u64::from(last) * DAY + DAY / 2 - world.clock.now_ms());
+        assert!(store.maintain().is_err());
+        assert_eq!(store.stats().unwrap().doubtful_holds, 0);
+        if comes_back {
+            world.disk.write_file(&other, &good).unwrap();
+            store.maintain().unwrap();
+        } else {
+            world.clock.advance_ms(DAY);
+            store.maintain().unwrap();
+        }
+        assert_eq!(store.stats().unwrap().doubtful_holds, u64::from(!comes_back));
+        assert_eq!(replayed(&site, "case"), whole);
+        assert!(matches!(site.session(&session_id("other")), Err(Error::UnknownSession)));
+    }
+}
+
 /// A count told whether a session had grown: what had been lost since then, and was in the copy alone, went with it.
 #[test]
 fn what_salvage_could_not_save_of_a_held_session_its_copy_still_has() {

@@ -18,7 +18,8 @@ use crate::ids::{HoldId, SiteHandle, SiteId, check_retention};
 use crate::limits::{HOLD_REASON_BYTES_MAX, SITES_MAX};
 use crate::planted::{self, Bug};
 
-/// The longest pause between two attempts at putting the live generation over a stray one, counted in passes of maintenance: about a minute.
+/// The longest pause between two attempts at putting the live generation over one that stands in a mirror, counted in passes of maintenance: about
+/// a minute. Where it only may come to stand in one, pauses go on growing.
 const ASKED_MAX: u32 = 64;
 
 /// The generation that is being made. Nothing of it counts before it is published.
@@ -194,7 +195,8 @@ impl Keyring {
         }
         // After longer and longer pauses: a bucket may be out of reach, and takes long to say so.
         writer.asked = writer.asked.saturating_add(1);
-        if !writer.asked.is_power_of_two() && writer.asked % ASKED_MAX != 0 {
+        let again_and_again = writer.stray == Stray::There && writer.asked % ASKED_MAX == 0;
+        if !writer.asked.is_power_of_two() && !again_and_again {
             return false;
         }
         // Each attempt takes a version of the provider's key, of which there may not be many: none before it can succeed. Where no mirror has
@@ -220,7 +222,7 @@ impl Keyring {
         let mut next = Next { state, before, random: &*self.env.random, takes_away: false };
         let made = edit(&mut next)?;
         // The lock of the store keeps other writers out; this finds those that went around it.
-        if mirrors::newest_claimed(&writer.mirrors) > writer.tried {
+        if mirrors::newest_in_reach(&writer.mirrors)? > writer.tried {
             return Err(Error::Locked { pid: None });
         }
         let after = next.generation();

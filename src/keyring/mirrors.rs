@@ -336,6 +336,20 @@ pub(super) fn newest_claimed(mirrors: &[Mirror]) -> u64 {
     mirrors.iter().filter_map(|mirror| claimed(mirror).ok().flatten()).max().unwrap_or(0)
 }
 
+/// The same for who is to write to all of them. A bucket that is out of reach is told at once, before a version of the provider's key is spent; a
+/// file that cannot be read can be replaced.
+pub(super) fn newest_in_reach(mirrors: &[Mirror]) -> Result<u64> {
+    let mut newest = 0;
+    for mirror in mirrors {
+        match claimed(mirror) {
+            Ok(generation) => newest = newest.max(generation.unwrap_or(0)),
+            Err(e @ Error::Io { .. }) if mirror.is_in_bucket() => return Err(e),
+            Err(_) => {}
+        }
+    }
+    Ok(newest)
+}
+
 /// The same for who must not go on without an answer: one mirror at least has to give it.
 pub(super) fn newest_told(mirrors: &[Mirror]) -> Result<u64> {
     let (mut newest, mut failed): (Option<u64>, Option<Error>) = (None, None);

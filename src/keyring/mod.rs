@@ -101,6 +101,9 @@ struct Writer {
     stray: Stray,
     /// How often it was asked since to put the live generation over it.
     asked: u32,
+    /// When a reader looks into buckets again, on the monotonic clock in nanoseconds, and the pause before.
+    far_again_ns: u64,
+    far_pause_ns: u64,
 }
 
 /// Where a generation may stand that was tried and does not count here.
@@ -113,6 +116,12 @@ enum Stray {
     /// In one at least.
     There,
 }
+
+/// How long a look into buckets may take before it is made rarely, where files tell as well: a second, as that is how often it is looked.
+const FAR_LOOK_MAX_NS: u64 = 1_000_000_000;
+/// The pauses after slow looks into buckets: a minute, and twice as long each time, up to an hour.
+const FAR_PAUSE_MIN_NS: u64 = 60_000_000_000;
+const FAR_PAUSE_MAX_NS: u64 = 3_600_000_000_000;
 
 /// How often a reader starts again because the writer went on to the next generation meanwhile.
 const READ_ATTEMPTS: u32 = 32;
@@ -372,12 +381,26 @@ impl Keyring {
         }
         let mut writer = self.writer.lock();
         let (near, all) = (near(&writer.mirrors), writer.mirrors.len());
+        let now_ns = || self.env.clock.monotonic_ns();
         let mut is_newer = false;
         if (1..all).contains(&near) {
             // What they know of counts before a bucket is asked that may be out of reach, and takes minutes to say so. Their errors are told below.
-            is_newer = self.take_newest(&mut writer, near).unwrap_or(false);
+            let told = self.take_newest(&mut writer, near);
+            if told.is_ok() && now_ns() < writer.far_again_ns {
+                return told;
+            }
+            is_newer = told.unwrap_or(false);
         }
-        Ok(self.take_newest(&mut writer, all)? || is_newer)
+        let began_ns = now_ns();
+        let told = self.take_newest(&mut writer, all);
+        // Whoever erases changes all files, and waits for that: where they tell, nobody needs to wait for a slow bucket each time.
+        let is_slow = now_ns().saturating_sub(began_ns) > FAR_LOOK_MAX_NS;
+        writer.far_pause_ns = match is_slow {
+            true => (2 * writer.far_pause_ns).clamp(FAR_PAUSE_MIN_NS, FAR_PAUSE_MAX_NS),
+            false => 0,
+        };
+        writer.far_again_ns = now_ns().saturating_add(writer.far_pause_ns);
+        Ok(told? || is_newer)
     }
 
     /// Takes over what the first `count` mirrors have, if it is newer.
@@ -443,6 +466,8 @@ impl Writer {
             state_bytes,
             stray: Stray::Nowhere,
             asked: 0,
+            far_again_ns: 0,
+            far_pause_ns: 0,
         }
     }
 }

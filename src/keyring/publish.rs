@@ -78,14 +78,38 @@ pub(super) fn publish(keyring: &Keyring, writer: &mut Writer, state: &State) -> 
             (writer.stray, writer.asked) = (Stray::Nowhere, 0);
             Ok(())
         }
-        Err(e) => {
-            writer.older.push(sealed);
-            Err(e)
+        Err(Failed { error, may_stand }) => {
+            // Of versions there may not be many, and what no mirror can come to have needs none.
+            let is_gone = !may_stand
+                && provider.indestructible().is_none()
+                && matches!(provider.destroy(version), Ok(Destruction::Destroyed { .. }));
+            if !is_gone {
+                writer.older.push(sealed);
+            }
+            Err(error)
         }
     }
 }
 
-fn write(keyring: &Keyring, writer: &mut Writer, made: &[NewPart], bytes: &[u8]) -> Result<()> {
+/// A generation that could not be published.
+struct Failed {
+    error: Error,
+    /// Whether it may stand in a mirror all the same, or come to stand there.
+    may_stand: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, may_stand: false }
+    }
+}
+
+fn write(
+    keyring: &Keyring,
+    writer: &mut Writer,
+    made: &[NewPart],
+    bytes: &[u8],
+) -> Result<(), Failed> {
     complete(keyring, writer)?;
     let mirrors = &writer.mirrors;
     let written: Result<Vec<_>> = mirrors.iter().map(|m| m.write(made, bytes)).collect();
@@ -103,20 +127,19 @@ fn write(keyring: &Keyring, writer: &mut Writer, made: &[NewPart], bytes: &[u8])
             let stays = new().filter(|id| !is_removed(mirrors, &mut denied, *id));
             let stays: Vec<_> = stays.collect();
             writer.leftovers.extend(stays);
-            return Err(e);
+            return Err(e.into());
         }
     };
     let (replaced, settled) = replace(&written);
-    if settled.is_err() {
-        mirrors.iter().for_each(Mirror::remove_beside);
-        // A mirror may name them: they stay until the next generation is in its place.
-        writer.leftovers.extend(new());
-        let stray = if replaced > 0 { Stray::There } else { Stray::Perhaps };
-        if stray > writer.stray {
-            (writer.stray, writer.asked) = (stray, 0);
-        }
+    let Err(e) = settled else { return Ok(()) };
+    mirrors.iter().for_each(Mirror::remove_beside);
+    // A mirror may name them: they stay until the next generation is in its place.
+    writer.leftovers.extend(new());
+    let stray = if replaced > 0 { Stray::There } else { Stray::Perhaps };
+    if stray > writer.stray {
+        (writer.stray, writer.asked) = (stray, 0);
     }
-    settled
+    Err(Failed { error: e, may_stand: true })
 }
 
 /// Puts a generation in its place in all mirrors, buckets first; also in how many it certainly is.

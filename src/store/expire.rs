@@ -13,6 +13,7 @@ use crate::retention::record::{Certificate, Deed};
 use crate::segment::writer::{SEGMENT_DIR, segment_name};
 
 use super::Store;
+use super::hold::Renewed;
 use super::state::{Inner, SegmentInfo};
 
 /// How retention is to be run by hand.
@@ -94,7 +95,7 @@ impl Store {
         let today = day_of(how.now_ms.unwrap_or(believed_ms));
         let doubt = doubt.filter(|_| how.now_ms.is_none());
         let mut expiry =
-            if how.dry_run { inner.would_expire(today) } else { inner.expire(today)? };
+            if how.dry_run { inner.would_expire(today) } else { inner.expire(today)?.0 };
         expiry.doubt = doubt;
         Ok(expiry)
     }
@@ -133,9 +134,12 @@ impl Inner {
     /// First the keyring, so that from then on nothing of it can be read anywhere; then the manifest; then the
     /// files. After a crash in between, the next round finds segments whose day has passed, and goes on. Where
     /// the disk is too full even for the keyring, the files go first: a segment that is missing on or after its day is no damage.
-    pub(super) fn expire(self: &Arc<Self>, today: u32) -> Result<Expiry> {
+    ///
+    /// Also why a later day was kept back, if one was.
+    pub(super) fn expire(self: &Arc<Self>, today: u32) -> Result<(Expiry, Option<Error>)> {
         let _expiring = self.expiring.lock();
-        let (today, doubtful_holds) = self.renew_holds(today);
+        let Renewed { through: today, doubtful: doubtful_holds, kept_back } =
+            self.renew_holds(today);
         let mut expiry = Expiry { doubtful_holds, ..self.would_expire(today) };
         if self.keyring.expired_through().is_none_or(|day| day < today) {
             let commit = || {
@@ -162,7 +166,8 @@ impl Inner {
         }
         self.drop_segments(&self.expired_segments(today))?;
         self.retention_day.store(today, Relaxed);
-        Ok(expiry)
+        self.counters.doubtful_holds.fetch_add(doubtful_holds as u64, Relaxed);
+        Ok((expiry, kept_back))
     }
 
     /// Takes segments out of the manifest and the catalog, and unlinks their files.
@@ -254,7 +259,38 @@ impl Inner {
         }
         // The manifest remembers the time, so that the next process knows how far its clock may have gone on.
         let _ = self.manifest.publish(|_| {});
-        self.expire(today).map(drop)
+        let now_ns = self.env.clock.monotonic_ns();
+        let tries = *self.expiry_tries.lock();
+        if now_ns < tries.again_ns {
+            return Ok(());
+        }
+        let expired = self.expire(today);
+        *self.expiry_tries.lock() = tries.after(expired.is_ok(), now_ns);
+        // What keeps a day back is told, and tried again after longer and longer pauses.
+        expired?.1.map_or(Ok(()), Err)
+    }
+}
+
+/// So often in a row retention is tried by itself without a pause but that of maintenance.
+const TRIES_AT_ONCE: u32 = 8;
+/// The pause from then on: each attempt may spend a version of the provider's key, of which a key file has 1,024, and none of them is free again before one
+/// has succeeded.
+const TRY_AGAIN_NS: u64 = 3_600_000_000_000;
+
+/// How retention went that runs by itself.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Tries {
+    /// Attempts in a row that failed.
+    failed: u32,
+    /// When it is tried again, on the monotonic clock in nanoseconds.
+    again_ns: u64,
+}
+
+impl Tries {
+    fn after(self, is_done: bool, now_ns: u64) -> Self {
+        let failed = if is_done { 0 } else { self.failed.saturating_add(1) };
+        let pause_ns = if failed < TRIES_AT_ONCE { 0 } else { TRY_AGAIN_NS };
+        Self { failed, again_ns: now_ns.saturating_add(pause_ns) }
     }
 }
 

@@ -237,13 +237,14 @@ impl Site {
         let mut parts = Vec::new();
         for segment in self.segments_of(segments, start_days(ms)) {
             // A read that went wrong on its way is tried once more: what is passed over here splits a session in two.
-            let found = self.at_place_in(segment, place).or_else(|e| match e.is_damage() {
-                true => self.at_place_in(segment, place),
-                false => Err(e),
+            let found = self.at_place_in(segment, place).or_else(|e| match e {
+                Error::Corrupt(_) => self.at_place_in(segment, place),
+                e => Err(e),
             });
             match found {
                 Ok(found) => parts.extend(found),
-                Err(e) if e.is_damage() => {}
+                // What a medium does not give back now it may give back later, when nobody would put the parts together.
+                Err(Error::Corrupt(_) | Error::Unsupported { .. }) => {}
                 Err(e) => return Err(e),
             }
         }

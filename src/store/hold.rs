@@ -48,6 +48,8 @@ struct Original<'a> {
     parts: &'a Parts,
     /// The copy of the hold that it renews.
     copy: Option<Beside>,
+    /// Takes what cannot be read, and is passed over; without it, that ends the copying.
+    damage: Option<&'a mut Vec<Error>>,
 }
 
 impl Site {
@@ -92,8 +94,8 @@ impl Site {
             return refuse("a session of this id is held already");
         }
         let since_ms = self.inner.env.clock.now_ms();
-        let original = Original { id, parts: &parts, copy: None };
-        self.put_hold(&original, reason, since_ms, None, Deed::Held { site, session })
+        let original = Original { id, parts: &parts, copy: None, damage: None };
+        self.put_hold(original, reason, since_ms, None, Deed::Held { site, session })
     }
 
     /// Ends a hold. If the session's retention has passed meanwhile, it is gone, here and in every copy.
@@ -167,7 +169,7 @@ impl Site {
     /// Writes the copy, and lets the keyring know of the hold; `instead_of` is the hold that it renews.
     fn put_hold(
         &self,
-        original: &Original<'_>,
+        original: Original<'_>,
         reason: &str,
         since_ms: u64,
         instead_of: Option<&Hold>,
@@ -210,8 +212,8 @@ impl Site {
     }
 
     /// Copies a session into a segment of its own; returns it and its number of chunks.
-    fn write_copy(&self, original: &Original<'_>, hold: &Hold) -> Result<(SegmentEntry, u32)> {
-        let Original { id, parts, copy: before } = original;
+    fn write_copy(&self, original: Original<'_>, hold: &Hold) -> Result<(SegmentEntry, u32)> {
+        let Original { id, parts, copy: before, damage } = original;
         let inner = &*self.inner;
         let (handle, stamp) = (self.site.handle(), &parts.stamp);
         let old = self.keys(parts)?;
@@ -244,7 +246,10 @@ impl Site {
             ..stamp.entry()
         });
         let mut chunks = 0;
-        let mut replay = Replay::with_copy(self, id, parts, before.clone())?;
+        let mut replay = Replay::with_copy(self, id, parts, before)?;
+        if damage.is_some() {
+            replay = replay.around_damage();
+        }
         while let Some(chunk) = replay.next_chunk()? {
             let entry = ChunkEntry {
                 seq: chunk.seq as u32,
@@ -260,6 +265,13 @@ impl Site {
             })?;
             chunks += 1;
         }
+        let mut passed_over = replay.passed_over();
+        if chunks == 0
+            && let Some(e) = passed_over.pop()
+        {
+            return Err(e);
+        }
+        damage.into_iter().for_each(|damage| damage.append(&mut passed_over));
         writer.end_session(handle, blocks, keys.cipher())?;
         let of_hold = self.hold_keys(hold)?;
         writer.end_site(handle, &of_hold.index)?;
@@ -310,11 +322,21 @@ impl Inner {
     }
 }
 
+/// What came of renewing holds.
+pub(super) struct Renewed {
+    /// The last day that may pass.
+    pub(super) through: u32,
+    /// Held sessions that may lack something once it has.
+    pub(super) doubtful: usize,
+    /// Why no later one may.
+    pub(super) kept_back: Option<Error>,
+}
+
 impl Inner {
-    /// Copies held sessions once more that have grown since, before their day passes. Returns the last day that may pass, and how many
-    /// held sessions may lack something from then on: one that cannot be copied keeps its day back, and none that is damaged.
-    pub(super) fn renew_holds(self: &Arc<Self>, today: u32) -> (u32, usize) {
-        let (mut through, mut doubtful) = (today, 0);
+    /// Copies held sessions once more that have grown since, before their day passes. One that cannot be copied keeps its day back, and none that
+    /// is damaged; what the medium does not give back is waited for until the next day.
+    pub(super) fn renew_holds(self: &Arc<Self>, today: u32) -> Renewed {
+        let mut all = Renewed { through: today, doubtful: 0, kept_back: None };
         for hold in self.keyring.holds() {
             if hold.expiry_day() > today || self.has_passed(hold.expiry_day()) {
                 continue;
@@ -329,15 +351,27 @@ impl Inner {
                 },
                 renewed => renewed,
             };
-            match renewed {
-                Ok(()) => doubtful += usize::from(!damage.is_empty()),
-                Err(e) if e.is_gone() => {}
+            let outcome = match renewed {
+                Err(e) if e.is_gone() => continue,
+                Err(e) => Some(e),
+                Ok(()) => {
+                    let is_io = |e: &Error| matches!(e, Error::Io { .. });
+                    let at = damage.iter().position(is_io).unwrap_or(0);
+                    damage.into_iter().nth(at)
+                }
+            };
+            match outcome {
+                None => {}
                 // What is damaged gets no better by waiting, and the copy that there is stays.
-                Err(e) if e.is_damage() => doubtful += 1,
-                Err(_) => through = through.min(hold.expiry_day().saturating_sub(1)),
+                Some(Error::Corrupt(_) | Error::Unsupported { .. }) => all.doubtful += 1,
+                Some(e) if e.is_damage() && hold.expiry_day() < today => all.doubtful += 1,
+                Some(e) => {
+                    all.through = all.through.min(hold.expiry_day().saturating_sub(1));
+                    all.kept_back = Some(e);
+                }
             }
         }
-        (through, doubtful)
+        all
     }
 
     /// Copies a held session once more, with all that the old copy has, if it has grown. With `damage`, of what can be read: segments that cannot
@@ -355,10 +389,8 @@ impl Inner {
         let Looked::Found(parts) = looked else { return Ok(()) };
         let (info, seqs) = (site.describe(&parts)?, parts.seqs());
         // The old copy goes with its hold, and what it was made of may have lost something since: to damage, or to salvage.
-        let copy = match (site.beside(hold, damage.is_some()), damage) {
-            (Err(e), Some(damage))
-                if e.is_damage() && damage.is_empty() && seqs.len() >= hold.chunks =>
-            {
+        let copy = match (site.beside(hold, damage.is_some()), damage.as_deref_mut()) {
+            (Err(e), Some(damage)) if e.is_damage() && seqs.len() >= hold.chunks => {
                 damage.push(e);
                 None
             }
@@ -366,8 +398,8 @@ impl Inner {
         };
         if copy.as_ref().is_none_or(|copy| !copy.part.entry().seqs.includes(&seqs)) {
             let deed = Deed::Held { site: hold.site, session: hold.tag };
-            let original = Original { id: &info.id, parts: &parts, copy };
-            site.put_hold(&original, &hold.reason, hold.created_ms, Some(hold), deed)?;
+            let original = Original { id: &info.id, parts: &parts, copy, damage };
+            site.put_hold(original, &hold.reason, hold.created_ms, Some(hold), deed)?;
         }
         Ok(())
     }

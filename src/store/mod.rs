@@ -237,6 +237,7 @@ impl Store {
             watch,
             clock_doubt: Mutex::new(None),
             retention_day: AtomicU32::new(0),
+            expiry_tries: Mutex::default(),
             keyring,
             manifest,
             read_only,

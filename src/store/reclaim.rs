@@ -77,6 +77,7 @@ impl Inner {
 
     pub(super) fn reclaim(&self, segments: &[Arc<SegmentInfo>], share: f64) -> Result<Reclaimed> {
         let mut reclaimed = Reclaimed { looked_at: segments.len(), ..Reclaimed::default() };
+        let mut unread = None;
         for segment in segments {
             // Retention drops segments, too: one after the other.
             let _expiring = self.expiring.lock();
@@ -101,12 +102,14 @@ impl Inner {
                 }
                 Ok(None) => {}
                 // Its damage is told by whoever reads it; a segment whose day has passed is retention's.
-                Err(e) if e.is_damage() => {}
+                Err(Error::Corrupt(_) | Error::Unsupported { .. }) => {}
                 Err(e) if e.is_gone() => {}
+                // The others are none the worse for it, and it is tried again.
+                Err(e) if e.is_damage() => unread = unread.or(Some(e)),
                 Err(e) => return Err(e),
             }
         }
-        Ok(reclaimed)
+        unread.map_or(Ok(reclaimed), Err)
     }
 
     /// The keys of a site's index in a segment; `None` if the site was erased.

@@ -23,6 +23,7 @@ use crate::keyring::SessionKeys;
 use super::Site;
 use super::find::{ArchivedPart, Parts, Started};
 use super::info::SessionInfo;
+use super::verify::is_missing;
 
 use archived::ArchivedSource;
 pub use packed::{NextBytes, PackedReplay, Played};
@@ -74,6 +75,8 @@ pub struct Replay {
     /// The file for whose sake the store was read again since the last chunk: its writer may have moved the frames.
     moved: Option<String>,
     beside: Option<Beside>,
+    /// Damage that was read around; none, where damage ends the replay.
+    around: Option<Vec<Error>>,
 }
 
 /// The copy of a hold, played together with what it was made of: each may have chunks that the other has lost.
@@ -158,6 +161,7 @@ impl Replay {
             read_max: READ_BYTES_MAX,
             moved: None,
             beside: None,
+            around: None,
         })
     }
 
@@ -170,6 +174,19 @@ impl Replay {
     ) -> Result<Self> {
         let sources = sources(parts, beside.as_ref(), 0);
         Ok(Self { sources, beside, ..Self::new(site, id, parts, (0, 0))? })
+    }
+
+    /// Passes over blocks and frames that cannot be read, each after it was tried twice.
+    pub(super) fn around_damage(mut self) -> Self {
+        self.around = Some(Vec::new());
+        // What is read with others cannot be told from them.
+        self.read_max = 0;
+        self
+    }
+
+    /// What was passed over.
+    pub(super) fn passed_over(self) -> Vec<Error> {
+        self.around.unwrap_or_default()
     }
 
     /// Leaves out the chunks that begin after `ms`, Unix milliseconds.
@@ -228,11 +245,24 @@ impl Replay {
 
     /// The source whose next chunk has the lowest number, that chunk being in memory. Of the others nothing is read: indexes tell where they begin.
     fn next_source(&mut self) -> Result<Option<usize>> {
-        let heads = self.sources.iter().enumerate();
-        let heads = heads.filter_map(|(at, source)| Some((source.next_seq(self.from.0)?, at)));
-        let Some((_, next)) = heads.min() else { return Ok(None) };
-        self.sources[next].load(&self.site, &self.keys, self.read_max)?;
-        Ok(Some(next))
+        loop {
+            let heads = self.sources.iter().enumerate();
+            let heads = heads.filter_map(|(at, source)| Some((source.next_seq(self.from.0)?, at)));
+            let Some((_, next)) = heads.min() else { return Ok(None) };
+            let source = &mut self.sources[next];
+            let mut load = || source.load(&self.site, &self.keys, self.read_max);
+            match (load(), &mut self.around) {
+                (Err(e), Some(damage)) if e.is_damage() && !is_missing(&e) => match load() {
+                    Ok(()) => return Ok(Some(next)),
+                    Err(e) => {
+                        damage.push(self.site.name(e));
+                        source.skip();
+                        self.pass_over();
+                    }
+                },
+                (loaded, _) => return loaded.map(|()| Some(next)),
+            }
+        }
     }
 
     /// Refuses to go on with what was erased or has expired since.

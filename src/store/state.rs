@@ -20,6 +20,7 @@ use crate::segment::reader::Segments;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::sync::{Condvar, Mutex, RwLock};
 
+use super::expire::Tries;
 use super::manifest::ManifestFile;
 use super::options::Options;
 
@@ -58,6 +59,7 @@ pub(super) struct Inner {
     pub(super) clock_doubt: Mutex<Option<ClockDoubt>>,
     /// The day up to which retention has run in this process.
     pub(super) retention_day: AtomicU32,
+    pub(super) expiry_tries: Mutex<Tries>,
     pub(super) read_only: bool,
     pub(super) closed: AtomicBool,
     /// Held by whoever reads the store again: an older view must not replace a newer one.
@@ -164,6 +166,7 @@ pub(super) struct Counters {
     pub(super) archived: AtomicU64,
     pub(super) segments_written: AtomicU64,
     pub(super) salvaged_bytes: AtomicU64,
+    pub(super) doubtful_holds: AtomicU64,
     /// Whether the last round of background work ended in an error.
     pub(super) maintenance_failed: AtomicBool,
 }

@@ -50,6 +50,9 @@ pub struct Stats {
     pub poisoned_shards: Vec<u16>,
     /// Journals that the archiver could not read.
     pub stuck_journals: u64,
+    /// Held sessions whose day has passed since the store was opened and which may lack chunks, as [`Expiry::doubtful_holds`](crate::Expiry::doubtful_holds)
+    /// tells.
+    pub doubtful_holds: u64,
     /// Whether the last round of background work failed.
     pub maintenance_failed: bool,
     /// Indexes that were in memory when they were looked for, since the store was opened.
@@ -86,6 +89,7 @@ impl Store {
             appended_raw_bytes: c.raw_bytes.load(Relaxed),
             archived_journals: c.archived.load(Relaxed),
             salvaged_bytes: c.salvaged_bytes.load(Relaxed),
+            doubtful_holds: c.doubtful_holds.load(Relaxed),
             maintenance_failed: c.maintenance_failed.load(Relaxed),
             index_hits: indexes.hits,
             index_misses: indexes.misses,

@@ -56,7 +56,7 @@ impl Disk for Meddled {
 
 type BeforeReading = Box<dyn Fn(&SimPlace, &str) + Send + Sync>;
 
-/// A bucket in which something happens before an object is read whole, or a folder listed.
+/// A bucket in which something happens before an object is read whole or made, or a folder listed.
 pub(crate) struct MeddledBucket {
     sim: SimPlace,
     before: BeforeReading,
@@ -83,6 +83,7 @@ impl Place for MeddledBucket {
         self.sim.open(name, bytes)
     }
     fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        (self.before)(&self.sim, name);
         self.sim.create(name, bytes)
     }
     fn put(&self, name: &str, body: &mut dyn Body) -> io::Result<()> {

@@ -80,8 +80,15 @@ impl ArchivedSource {
             return Ok(());
         }
         let Some(block) = self.part.entry().blocks.get(self.next).cloned() else { return Ok(()) };
-        self.read_ahead(site, &block, read_max)?;
-        self.load_block(site, keys, &block)
+        let loaded = self
+            .read_ahead(site, &block, read_max)
+            .and_then(|()| self.load_block(site, keys, &block));
+        if loaded.is_err() {
+            // Opening it has spoilt it: whoever tries again is to read it again.
+            self.window.clear();
+            self.used = 0;
+        }
+        loaded
     }
 
     /// Moves past the next chunk; returns its number and time.

@@ -247,7 +247,7 @@ impl Source {
     }
 
     /// Moves past the next unit without looking into it.
-    fn skip(&mut self) {
+    pub(super) fn skip(&mut self) {
         match self {
             Self::Live { frames, .. } => drop(frames.pop_front()),
             Self::Archived(source) => source.skip(),
