@@ -36,7 +36,7 @@ use std::io;
 use super::coding::Sealer;
 use super::mirror::{Mirror, NewPart, Written};
 use super::mirrors::{self, Sealed};
-use super::provider::Wrapped;
+use super::provider::{ProviderKind, Wrapped};
 use super::state::State;
 use super::status::VersionEnd;
 use super::{Keyring, Stray, Writer, draw, file};
@@ -79,9 +79,9 @@ pub(super) fn publish(keyring: &Keyring, writer: &mut Writer, state: &State) -> 
             Ok(())
         }
         Err(Failed { error, may_stand }) => {
-            // Of versions there may not be many, and what no mirror can come to have needs none.
+            // A key file has not many versions, and what no mirror can come to have needs none. With others' providers all before it may go, too.
             let is_gone = !may_stand
-                && provider.indestructible().is_none()
+                && provider.kind() == ProviderKind::KeyFile
                 && matches!(provider.destroy(version), Ok(Destruction::Destroyed { .. }));
             if !is_gone {
                 writer.older.push(sealed);

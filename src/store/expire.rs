@@ -275,7 +275,7 @@ impl Inner {
 const TRIES_AT_ONCE: u32 = 8;
 /// The pause from then on: each attempt may spend a version of the provider's key, of which a key file has 1,024, and none of them is free again before one
 /// has succeeded.
-const TRY_AGAIN_NS: u64 = 3_600_000_000_000;
+const TRY_AGAIN_NS: u64 = 900_000_000_000;
 
 /// How retention went that runs by itself.
 #[derive(Default, Clone, Copy)]

@@ -15,6 +15,8 @@ use crate::limits::HOLD_REASON_BYTES_MAX;
 use crate::retention::record::{Certificate, Deed};
 use crate::segment::writer::{SegmentClass, SegmentWriter, SessionBlocks};
 
+use crate::seqset::SeqSet;
+
 use super::find::{ArchivedPart, Looked, Parts, Started};
 use super::replay::Beside;
 use super::state::{Inner, SegmentInfo};
@@ -48,6 +50,8 @@ struct Original<'a> {
     parts: &'a Parts,
     /// The copy of the hold that it renews.
     copy: Option<Beside>,
+    /// The chunks that it is to have at least.
+    chunks_min: u32,
     /// Takes what cannot be read, and is passed over; without it, that ends the copying.
     damage: Option<&'a mut Vec<Error>>,
 }
@@ -94,7 +98,7 @@ impl Site {
             return refuse("a session of this id is held already");
         }
         let since_ms = self.inner.env.clock.now_ms();
-        let original = Original { id, parts: &parts, copy: None, damage: None };
+        let original = Original { id, parts: &parts, copy: None, chunks_min: 0, damage: None };
         self.put_hold(original, reason, since_ms, None, Deed::Held { site, session })
     }
 
@@ -213,7 +217,7 @@ impl Site {
 
     /// Copies a session into a segment of its own; returns it and its number of chunks.
     fn write_copy(&self, original: Original<'_>, hold: &Hold) -> Result<(SegmentEntry, u32)> {
-        let Original { id, parts, copy: before, damage } = original;
+        let Original { id, parts, copy: before, chunks_min, damage } = original;
         let inner = &*self.inner;
         let (handle, stamp) = (self.site.handle(), &parts.stamp);
         let old = self.keys(parts)?;
@@ -246,13 +250,16 @@ impl Site {
             ..stamp.entry()
         });
         let mut chunks = 0;
+        let copied = before.as_ref().map(|before| before.part.entry().seqs.clone());
+        let mut written = SeqSet::default();
         let mut replay = Replay::with_copy(self, id, parts, before)?;
         if damage.is_some() {
             replay = replay.around_damage();
         }
         while let Some(chunk) = replay.next_chunk()? {
+            let entry_seq = chunk.seq as u32;
             let entry = ChunkEntry {
-                seq: chunk.seq as u32,
+                seq: entry_seq,
                 first_ms: chunk.first_ms,
                 last_ms: chunk.last_ms,
                 raw_bytes: chunk.events.len() as u32,
@@ -263,13 +270,20 @@ impl Site {
                 raw.extend_from_slice(chunk.events);
                 Ok(())
             })?;
+            written.insert(entry_seq);
             chunks += 1;
         }
         let mut passed_over = replay.passed_over();
-        if chunks == 0
-            && let Some(e) = passed_over.pop()
+        // The old copy goes for this one: not while a medium may come back, and not for one that lacks what it seems to have.
+        let is_awaited = hold.expiry_day() >= day_of(inner.env.clock.now_ms());
+        let awaited = passed_over.iter().position(|e| is_awaited && matches!(e, Error::Io { .. }));
+        let is_poorer =
+            chunks < chunks_min.max(1) || copied.as_ref().is_some_and(|old| !written.includes(old));
+        let refused = awaited.or_else(|| is_poorer.then_some(0));
+        if let Some(at) = refused
+            && at < passed_over.len()
         {
-            return Err(e);
+            return Err(passed_over.swap_remove(at));
         }
         damage.into_iter().for_each(|damage| damage.append(&mut passed_over));
         writer.end_session(handle, blocks, keys.cipher())?;
@@ -337,6 +351,7 @@ impl Inner {
     /// is damaged; what the medium does not give back is waited for until the next day.
     pub(super) fn renew_holds(self: &Arc<Self>, today: u32) -> Renewed {
         let mut all = Renewed { through: today, doubtful: 0, kept_back: None };
+        let mut doubtful = Vec::new();
         for hold in self.keyring.holds() {
             if hold.expiry_day() > today || self.has_passed(hold.expiry_day()) {
                 continue;
@@ -363,14 +378,20 @@ impl Inner {
             match outcome {
                 None => {}
                 // What is damaged gets no better by waiting, and the copy that there is stays.
-                Some(Error::Corrupt(_) | Error::Unsupported { .. }) => all.doubtful += 1,
-                Some(e) if e.is_damage() && hold.expiry_day() < today => all.doubtful += 1,
+                Some(Error::Corrupt(_) | Error::Unsupported { .. }) => {
+                    doubtful.push(hold.expiry_day())
+                }
+                Some(e) if e.is_damage() && hold.expiry_day() < today => {
+                    doubtful.push(hold.expiry_day());
+                }
                 Some(e) => {
                     all.through = all.through.min(hold.expiry_day().saturating_sub(1));
                     all.kept_back = Some(e);
                 }
             }
         }
+        // A day that is kept back for one may still be good for the others.
+        all.doubtful = doubtful.into_iter().filter(|day| *day <= all.through).count();
         all
     }
 
@@ -390,7 +411,7 @@ impl Inner {
         let (info, seqs) = (site.describe(&parts)?, parts.seqs());
         // The old copy goes with its hold, and what it was made of may have lost something since: to damage, or to salvage.
         let copy = match (site.beside(hold, damage.is_some()), damage.as_deref_mut()) {
-            (Err(e), Some(damage)) if e.is_damage() && seqs.len() >= hold.chunks => {
+            (Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })), Some(damage)) => {
                 damage.push(e);
                 None
             }
@@ -398,7 +419,8 @@ impl Inner {
         };
         if copy.as_ref().is_none_or(|copy| !copy.part.entry().seqs.includes(&seqs)) {
             let deed = Deed::Held { site: hold.site, session: hold.tag };
-            let original = Original { id: &info.id, parts: &parts, copy, damage };
+            let chunks_min = if copy.is_some() { 0 } else { hold.chunks.min(info.chunks) };
+            let original = Original { id: &info.id, parts: &parts, copy, chunks_min, damage };
             site.put_hold(original, &hold.reason, hold.created_ms, Some(hold), deed)?;
         }
         Ok(())
