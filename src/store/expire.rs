@@ -273,8 +273,8 @@ impl Inner {
 
 /// So often in a row retention is tried by itself without a pause but that of maintenance.
 const TRIES_AT_ONCE: u32 = 8;
-/// The pause from then on: each attempt may spend a version of the provider's key, of which a key file has 1,024, and none of them is free again before one
-/// has succeeded.
+/// The pause from then on, a quarter of an hour: an attempt that a bucket may have taken spends a version of the provider's key, of which a key file has
+/// 1,024, until one has succeeded.
 const TRY_AGAIN_NS: u64 = 900_000_000_000;
 
 /// How retention went that runs by itself.

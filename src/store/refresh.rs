@@ -9,8 +9,8 @@ use super::state::{Inner, SegmentInfo};
 
 /// How long a reader goes on without looking whether its writer has taken keys away: a second.
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
-/// So long after the beginning of a look, others go on with what it told while one looks again: thirty seconds. A mirror that is out of reach, as a bucket may be, takes long to say
-/// so, and must not stop everybody where another one answers.
+/// So long after the beginning of a look, others go on with what it told while one looks again: thirty seconds. A mirror that is out of reach, as
+/// a bucket may be, takes long to say so, and must not stop everybody where another one answers.
 const LOOK_TIME_MAX_NS: u64 = 30_000_000_000;
 /// How often a reader tries again when the writer archived a journal between the manifest and the file.
 const REFRESH_ATTEMPTS: usize = 8;
