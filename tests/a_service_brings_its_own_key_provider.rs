@@ -18,6 +18,8 @@ use reelvault::{
 #[derive(Default)]
 struct Vault {
     versions: Mutex<BTreeMap<u32, Version>>,
+    /// Whether a version goes with all before it, as where a key service can but raise the oldest one that it unwraps.
+    trims: bool,
 }
 
 struct Version {
@@ -60,7 +62,11 @@ impl KeyProvider for Vault {
     }
 
     fn destroy(&self, version: u32) -> Result<Destruction> {
-        self.versions.lock().unwrap().remove(&version);
+        let mut versions = self.versions.lock().unwrap();
+        match self.trims {
+            true => *versions = versions.split_off(&(version + 1)),
+            false => drop(versions.remove(&version)),
+        }
         Ok(Destruction::Destroyed { receipt: format!("trimmed version {version}") })
     }
 }
@@ -138,4 +144,32 @@ fn a_keyring_of_a_vault_says_so_to_who_comes_with_a_key_file() {
     let refused = Store::open(folder.options());
     let Err(Error::WrongKey(why)) = refused else { panic!("{:?}", refused.err()) };
     assert!(why.contains("key provider of another program"), "{why}");
+}
+
+/// The version of a change that failed is newer than the one in use: with it, that one would go, too.
+#[test]
+fn a_change_that_failed_takes_no_version_from_a_provider_that_trims() {
+    let folder = Folder::new();
+    let vault = Arc::new(Vault { trims: true, ..Vault::default() });
+    std::fs::create_dir_all(folder.path().join("keys")).unwrap();
+    let store = Store::create(options(&folder, Arc::clone(&vault) as _)).unwrap();
+    let site = store.add_site(SiteId::new("shop").unwrap(), 30).unwrap();
+    append(&site, "kept").unwrap();
+    store.archive().unwrap();
+    let (mirror, away) = (folder.path().join("keys/b"), folder.path().join("away"));
+    std::fs::rename(&mirror, &away).unwrap();
+    std::fs::write(&mirror, "what is no folder").unwrap();
+    let refused = store.add_site(SiteId::new("other").unwrap(), 30);
+    assert!(matches!(refused, Err(Error::Io { .. })), "{:?}", refused.err());
+    std::fs::remove_file(&mirror).unwrap();
+    std::fs::rename(&away, &mirror).unwrap();
+    drop(site);
+    store.close().unwrap();
+
+    let store = Store::open(options(&folder, Arc::clone(&vault) as _)).unwrap();
+    let site = store.site(&SiteId::new("shop").unwrap()).unwrap();
+    assert_eq!(replay(&site, "kept").unwrap(), b"{\"said\":\"kept\"}\n");
+    // The next change takes the failed one's version along with the one before.
+    store.add_site(SiteId::new("other").unwrap(), 30).unwrap();
+    assert_eq!(vault.versions.lock().unwrap().len(), 1);
 }
