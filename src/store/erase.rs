@@ -194,7 +194,7 @@ impl Site {
             }
             Ok(((), deed(sessions.clone())))
         })?;
-        self.inner.erased_at.lock().insert(site);
+        self.inner.erased_at.lock().insert(site, 0);
         self.inner.forget_live(site, |tag| tags.contains(tag));
         self.inner.drop_holds(holds.iter().map(|h| h.id));
         erasure.certificate = Some(certificate);
@@ -222,7 +222,7 @@ impl Store {
             next.remove_site(&handle);
             Ok(((), Deed::ErasedSite { site: handle }))
         })?;
-        self.inner.erased_at.lock().insert(handle);
+        self.inner.erased_at.lock().insert(handle, 0);
         self.inner.forget_live(handle, |_| true);
         self.inner.drop_holds(holds.iter().map(|h| h.id));
         Ok(certificate)

@@ -21,6 +21,10 @@ use super::state::{Inner, SegmentInfo};
 /// The share of a segment's bytes that must have been erased before it is written once more, unless told otherwise.
 pub const RECLAIM_SHARE: f64 = 0.5;
 
+/// When a segment is tried again that the medium did not give back: a day later. Nothing waits for its space, and each attempt reads all that
+/// there is of a shard's index.
+const TRY_AGAIN_NS: u64 = 86_400_000_000_000;
+
 /// What reclaiming gave back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reclaimed {
@@ -50,14 +54,18 @@ impl Store {
         let all = inner.catalog.snapshot();
         let all = all.iter().flat_map(|days| days.values().flatten());
         let segments: Vec<_> = all.filter(|s| !s.entry.is_hold()).cloned().collect();
-        inner.reclaim(&segments, share)
+        let (reclaimed, unread) = inner.reclaim(&segments, share)?;
+        unread.map_or(Ok(reclaimed), Err)
     }
 }
 
 impl Inner {
-    /// Reclaims what was erased since the last round.
+    /// Reclaims what was erased since the last round. What a medium does not give back is tried again the next day: it is erased already,
+    /// and maintenance must not fail for it until its segment expires.
     pub(super) fn reclaim_erased(&self) -> Result<()> {
-        let sites: Vec<SiteHandle> = self.erased_at.lock().drain().collect();
+        let now_ns = self.env.clock.monotonic_ns();
+        let due = |_: &SiteHandle, at: &mut u64| *at <= now_ns;
+        let sites: Vec<_> = self.erased_at.lock().extract_if(due).map(|(site, _)| site).collect();
         if sites.is_empty() {
             return Ok(());
         }
@@ -68,14 +76,25 @@ impl Inner {
         let theirs = shards.iter().filter_map(|shard| all.get(usize::from(*shard)));
         let theirs = theirs.flat_map(|days| days.values().flatten());
         let segments: Vec<_> = theirs.filter(|s| !s.entry.is_hold()).cloned().collect();
-        let reclaimed = self.reclaim(&segments, self.options.reclaim_share);
-        if reclaimed.is_err() {
-            self.erased_at.lock().extend(sites);
+        let (again_ns, outcome) = match self.reclaim(&segments, self.options.reclaim_share) {
+            Ok((_, None)) => return Ok(()),
+            Ok((_, Some(_))) => (now_ns.saturating_add(TRY_AGAIN_NS), Ok(())),
+            Err(e) => (now_ns, Err(e)),
+        };
+        let mut erased_at = self.erased_at.lock();
+        for site in sites {
+            // Where something was erased meanwhile, it is looked at in the next round.
+            erased_at.entry(site).or_insert(again_ns);
         }
-        reclaimed.map(drop)
+        outcome
     }
 
-    pub(super) fn reclaim(&self, segments: &[Arc<SegmentInfo>], share: f64) -> Result<Reclaimed> {
+    /// Also why the first segment could not be looked at of which the medium gave no answer.
+    pub(super) fn reclaim(
+        &self,
+        segments: &[Arc<SegmentInfo>],
+        share: f64,
+    ) -> Result<(Reclaimed, Option<Error>)> {
         let mut reclaimed = Reclaimed { looked_at: segments.len(), ..Reclaimed::default() };
         let mut unread = None;
         for segment in segments {
@@ -104,12 +123,12 @@ impl Inner {
                 // Its damage is told by whoever reads it; a segment whose day has passed is retention's.
                 Err(Error::Corrupt(_) | Error::Unsupported { .. }) => {}
                 Err(e) if e.is_gone() => {}
-                // The others are none the worse for it, and it is tried again.
+                // The others are none the worse for it.
                 Err(e) if e.is_damage() => unread = unread.or(Some(e)),
                 Err(e) => return Err(e),
             }
         }
-        unread.map_or(Ok(reclaimed), Err)
+        Ok((reclaimed, unread))
     }
 
     /// The keys of a site's index in a segment; `None` if the site was erased.

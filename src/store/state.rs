@@ -1,6 +1,6 @@
 //! What an open store consists of: shards with their logs and tables, and the catalog of segments.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -52,14 +52,16 @@ pub(super) struct Inner {
     /// Held by whoever deletes: one statement follows on the other.
     pub(super) committing: Mutex<()>,
     pub(super) expiring: Mutex<()>,
-    /// Sites of which something was erased since space was last reclaimed.
-    pub(super) erased_at: Mutex<HashSet<SiteHandle>>,
+    /// Sites of which something was erased, and when its space is to be reclaimed, on the monotonic clock in nanoseconds.
+    pub(super) erased_at: Mutex<HashMap<SiteHandle, u64>>,
     /// Which day it is, for deletion.
     pub(super) watch: Arc<Watch>,
     pub(super) clock_doubt: Mutex<Option<ClockDoubt>>,
     /// The day up to which retention has run in this process.
     pub(super) retention_day: AtomicU32,
     pub(super) expiry_tries: Mutex<Tries>,
+    /// The day on which the store was opened.
+    pub(super) opened_day: u32,
     pub(super) read_only: bool,
     pub(super) closed: AtomicBool,
     /// Held by whoever reads the store again: an older view must not replace a newer one.

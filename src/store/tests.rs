@@ -451,10 +451,10 @@ fn a_segment_that_somebody_reclaimed_is_not_reclaimed_again() {
     };
     let path = Path::new("/store").join(crate::segment::writer::segment_name(segments[0].entry.id));
     let bytes = world.disk.file_bytes(&path).unwrap();
-    assert_eq!(store.inner.reclaim(&segments, 0.0).unwrap().segments, 1);
+    assert_eq!(store.inner.reclaim(&segments, 0.0).unwrap().0.segments, 1);
     // A reader may have it open still: whoever waited with the same list can read it.
     world.disk.write_file(&path, &bytes).unwrap();
-    assert_eq!(store.inner.reclaim(&segments, 0.0).unwrap().segments, 0);
+    assert_eq!(store.inner.reclaim(&segments, 0.0).unwrap().0.segments, 0);
     assert_eq!(shop(&store).session(&session_id("kept")).unwrap().chunks, 1);
     assert_eq!(store.segments().len(), 1);
 }
