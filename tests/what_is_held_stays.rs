@@ -163,9 +163,16 @@ fn a_copy_and_its_original_make_up_for_each_others_blocks() {
     }
 }
 
-/// What followed on a block that could not be read was lost with it.
+/// What followed on a block that could not be read was lost with it. Also where the medium does not give it back, and retention is told of a day
+/// ahead of the clock's: then there is nothing to wait for.
 #[test]
 fn a_damaged_block_takes_no_other_from_the_renewed_copy() {
+    for is_rot in [true, false] {
+        a_damaged_block_takes_no_other(is_rot);
+    }
+}
+
+fn a_damaged_block_takes_no_other(is_rot: bool) {
     let (world, store, site) = begin();
     record(&world, &site, "case", 0);
     store.archive().unwrap();
@@ -177,7 +184,10 @@ fn a_damaged_block_takes_no_other_from_the_renewed_copy() {
     record(&world, &site, "case", 2);
     store.archive().unwrap();
     record(&world, &site, "case", 3);
-    world.disk.corrupt(&original, 200, 1).unwrap();
+    match is_rot {
+        true => world.disk.corrupt(&original, 200, 1).unwrap(),
+        false => world.disk.lose_sector(&original, 200).unwrap(),
+    }
     assert_eq!(expire(&world, &store).unwrap().doubtful_holds, 1);
     let info = site.session(&session_id("case")).unwrap();
     assert_eq!((info.chunks, info.gaps.len()), (3, 1));
@@ -207,6 +217,52 @@ fn what_a_medium_does_not_give_back_is_waited_for_and_not_for_ever() {
         assert_eq!(replayed(&site, "case"), whole);
         assert!(matches!(site.session(&session_id("other")), Err(Error::UnknownSession)));
     }
+}
+
+/// A store that was down when the day ended has not waited for anything yet.
+#[test]
+fn a_store_that_is_opened_after_the_day_waits_for_a_medium_too() {
+    for days_later in [1, 9] {
+        let (world, store, site, whole, other) = grown_since_it_was_held();
+        let good = world.disk.file_bytes(&other).unwrap();
+        world.disk.lose_sector(&other, good.len() as u64 - 60).unwrap();
+        let last_ms = u64::from(site.holds().unwrap()[0].expiry_day) * DAY;
+        world.clock.advance_ms(last_ms - DAY / 2 - world.clock.now_ms());
+        store.maintain().unwrap();
+        drop((site, store));
+        world.clock.advance_ms(days_later * DAY + DAY);
+        let (store, site) = opened(&world, 5);
+        // After so many days nobody believes that it comes back, and its clock is only believed when that is said.
+        let is_late = days_later > 3;
+        let how = Retention::new().trust_clock();
+        assert_eq!(store.retention(&how).unwrap().doubtful_holds, usize::from(is_late));
+        assert_eq!(store.maintain().is_ok(), is_late);
+        world.disk.write_file(&other, &good).unwrap();
+        store.maintain().unwrap();
+        assert_eq!(store.stats().unwrap().doubtful_holds, u64::from(is_late));
+        assert_eq!(replayed(&site, "case"), whole);
+        assert!(matches!(site.session(&session_id("other")), Err(Error::UnknownSession)));
+    }
+}
+
+/// A day that is kept back is tried again in pauses, and told all the while; the other work goes on.
+#[test]
+fn maintenance_does_not_fail_for_hours_for_a_day_that_is_kept_back() {
+    let (world, store, site, _, other) = grown_since_it_was_held();
+    let good = world.disk.file_bytes(&other).unwrap();
+    world.disk.lose_sector(&other, good.len() as u64 - 60).unwrap();
+    let last = site.holds().unwrap()[0].expiry_day;
+    world.clock.advance_ms(u64::from(last) * DAY + DAY / 2 - world.clock.now_ms());
+    let failed = (0..100).take_while(|_| store.maintain().is_err()).count();
+    assert_eq!(failed, 8);
+    assert!(store.stats().unwrap().maintenance_failed, "the day is still there");
+    world.disk.write_file(&other, &good).unwrap();
+    store.maintain().unwrap();
+    assert!(store.stats().unwrap().maintenance_failed, "it is not tried yet");
+    world.clock.advance_ms(15 * 60_000);
+    store.maintain().unwrap();
+    assert!(!store.stats().unwrap().maintenance_failed);
+    assert!(matches!(site.session(&session_id("other")), Err(Error::UnknownSession)));
 }
 
 /// A count told whether a session had grown: what had been lost since then, and was in the copy alone, went with it.

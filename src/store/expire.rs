@@ -255,19 +255,21 @@ impl Inner {
         *self.clock_doubt.lock() = doubt;
         let today = day_of(now_ms);
         if self.retention_day.load(Relaxed) >= today {
+            // It may have been run by hand meanwhile.
+            *self.expiry_tries.lock() = Tries::default();
             return Ok(());
         }
         // The manifest remembers the time, so that the next process knows how far its clock may have gone on.
         let _ = self.manifest.publish(|_| {});
         let now_ns = self.env.clock.monotonic_ns();
         let tries = *self.expiry_tries.lock();
+        // The statistics tell all the while that it is behind; the other work goes on meanwhile.
         if now_ns < tries.again_ns {
             return Ok(());
         }
-        let expired = self.expire(today);
+        let expired = self.expire(today).and_then(|(_, kept_back)| kept_back.map_or(Ok(()), Err));
         *self.expiry_tries.lock() = tries.after(expired.is_ok(), now_ns);
-        // What keeps a day back is told, and tried again after longer and longer pauses.
-        expired?.1.map_or(Ok(()), Err)
+        expired
     }
 }
 
@@ -287,6 +289,11 @@ pub(super) struct Tries {
 }
 
 impl Tries {
+    /// Whether what was to be deleted is still there.
+    pub(super) fn is_behind(self) -> bool {
+        self.failed > 0
+    }
+
     fn after(self, is_done: bool, now_ns: u64) -> Self {
         let failed = if is_done { 0 } else { self.failed.saturating_add(1) };
         let pause_ns = if failed < TRIES_AT_ONCE { 0 } else { TRY_AGAIN_NS };

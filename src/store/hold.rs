@@ -52,9 +52,21 @@ struct Original<'a> {
     copy: Option<Beside>,
     /// The chunks that it is to have at least.
     chunks_min: u32,
-    /// Takes what cannot be read, and is passed over; without it, that ends the copying.
-    damage: Option<&'a mut Vec<Error>>,
+    /// Takes what cannot be read; without it, that ends the copying.
+    around: Option<&'a mut Around>,
 }
+
+/// Copying around what cannot be read.
+struct Around {
+    /// What was passed over.
+    damage: Vec<Error>,
+    /// Whether what a medium does not give back is waited for, and no copy made without it.
+    is_awaited: bool,
+}
+
+/// How long a store that is opened after a held session's day waits for a medium at most, in days: retention is due, and what comes back at
+/// all has come back after a week-end.
+const WAIT_DAYS_MAX: u32 = 3;
 
 impl Site {
     /// Holds a session: it is kept beyond its retention until it is released. Why is told to whoever lists the holds.
@@ -98,7 +110,7 @@ impl Site {
             return refuse("a session of this id is held already");
         }
         let since_ms = self.inner.env.clock.now_ms();
-        let original = Original { id, parts: &parts, copy: None, chunks_min: 0, damage: None };
+        let original = Original { id, parts: &parts, copy: None, chunks_min: 0, around: None };
         self.put_hold(original, reason, since_ms, None, Deed::Held { site, session })
     }
 
@@ -217,7 +229,7 @@ impl Site {
 
     /// Copies a session into a segment of its own; returns it and its number of chunks.
     fn write_copy(&self, original: Original<'_>, hold: &Hold) -> Result<(SegmentEntry, u32)> {
-        let Original { id, parts, copy: before, chunks_min, damage } = original;
+        let Original { id, parts, copy: before, chunks_min, around } = original;
         let inner = &*self.inner;
         let (handle, stamp) = (self.site.handle(), &parts.stamp);
         let old = self.keys(parts)?;
@@ -253,7 +265,7 @@ impl Site {
         let copied = before.as_ref().map(|before| before.part.entry().seqs.clone());
         let mut written = SeqSet::default();
         let mut replay = Replay::with_copy(self, id, parts, before)?;
-        if damage.is_some() {
+        if around.is_some() {
             replay = replay.around_damage();
         }
         while let Some(chunk) = replay.next_chunk()? {
@@ -275,7 +287,7 @@ impl Site {
         }
         let mut passed_over = replay.passed_over();
         // The old copy goes for this one: not while a medium may come back, and not for one that lacks what it seems to have.
-        let is_awaited = hold.expiry_day() >= day_of(inner.env.clock.now_ms());
+        let is_awaited = around.as_ref().is_some_and(|around| around.is_awaited);
         let awaited = passed_over.iter().position(|e| is_awaited && matches!(e, Error::Io { .. }));
         let is_poorer =
             chunks < chunks_min.max(1) || copied.as_ref().is_some_and(|old| !written.includes(old));
@@ -285,7 +297,7 @@ impl Site {
         {
             return Err(passed_over.swap_remove(at));
         }
-        damage.into_iter().for_each(|damage| damage.append(&mut passed_over));
+        around.into_iter().for_each(|around| around.damage.append(&mut passed_over));
         writer.end_session(handle, blocks, keys.cipher())?;
         let of_hold = self.hold_keys(hold)?;
         writer.end_site(handle, &of_hold.index)?;
@@ -356,12 +368,13 @@ impl Inner {
             if hold.expiry_day() > today || self.has_passed(hold.expiry_day()) {
                 continue;
             }
-            let mut damage = Vec::new();
+            let is_awaited = self.is_awaited(&hold, today);
+            let mut around = Around { damage: Vec::new(), is_awaited };
             let renewed = match self.renew(&hold, None) {
                 // A read may go wrong on its way, and after this day there is nothing to read any more.
                 Err(e) if e.is_damage() => match self.renew(&hold, None) {
                     // It may be of a segment that has nothing of this session.
-                    Err(e) if e.is_damage() => self.renew(&hold, Some(&mut damage)),
+                    Err(e) if e.is_damage() => self.renew(&hold, Some(&mut around)),
                     again => again,
                 },
                 renewed => renewed,
@@ -371,8 +384,8 @@ impl Inner {
                 Err(e) => Some(e),
                 Ok(()) => {
                     let is_io = |e: &Error| matches!(e, Error::Io { .. });
-                    let at = damage.iter().position(is_io).unwrap_or(0);
-                    damage.into_iter().nth(at)
+                    let at = around.damage.iter().position(is_io).unwrap_or(0);
+                    around.damage.into_iter().nth(at)
                 }
             };
             match outcome {
@@ -381,7 +394,7 @@ impl Inner {
                 Some(Error::Corrupt(_) | Error::Unsupported { .. }) => {
                     doubtful.push(hold.expiry_day())
                 }
-                Some(e) if e.is_damage() && hold.expiry_day() < today => {
+                Some(e) if e.is_damage() && !is_awaited => {
                     doubtful.push(hold.expiry_day());
                 }
                 Some(e) => {
@@ -395,24 +408,31 @@ impl Inner {
         all
     }
 
-    /// Copies a held session once more, with all that the old copy has, if it has grown. With `damage`, of what can be read: segments that cannot
+    /// Whether what a medium does not give back of a held session is waited for, before its day passes: until the next day has begun, or
+    /// the one after the store was opened.
+    fn is_awaited(&self, hold: &Hold, today: u32) -> bool {
+        let day = hold.expiry_day();
+        today <= day.max(self.opened_day.min(day.saturating_add(WAIT_DAYS_MAX)))
+    }
+
+    /// Copies a held session once more, with all that the old copy has, if it has grown. With `around`, of what can be read: segments that cannot
     /// are passed over, and told, and of what both have the old copy is read.
-    fn renew(self: &Arc<Self>, hold: &Hold, mut damage: Option<&mut Vec<Error>>) -> Result<()> {
+    fn renew(self: &Arc<Self>, hold: &Hold, mut around: Option<&mut Around>) -> Result<()> {
         let Some(site) = self.keyring.site_by_handle(&hold.site) else { return Ok(()) };
         // What was appended and not waited for is held, too. If it can't be made durable it is gone, and the next sync tells.
         let _ = self.sync_shard(self.shard(hold.site));
         let site = Site { inner: Arc::clone(self), _open: None, site };
         let started = Started::At(hold.start_ms);
-        let looked = match damage.as_deref_mut() {
-            Some(damage) => site.find_around(hold.tag, started, damage)?,
+        let looked = match around.as_deref_mut() {
+            Some(around) => site.find_around(hold.tag, started, &mut around.damage)?,
             None => site.find_tag(hold.tag, started)?,
         };
         let Looked::Found(parts) = looked else { return Ok(()) };
         let (info, seqs) = (site.describe(&parts)?, parts.seqs());
         // The old copy goes with its hold, and what it was made of may have lost something since: to damage, or to salvage.
-        let copy = match (site.beside(hold, damage.is_some()), damage.as_deref_mut()) {
-            (Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })), Some(damage)) => {
-                damage.push(e);
+        let copy = match (site.beside(hold, around.is_some()), around.as_deref_mut()) {
+            (Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })), Some(around)) => {
+                around.damage.push(e);
                 None
             }
             (copy, _) => copy?,
@@ -420,7 +440,7 @@ impl Inner {
         if copy.as_ref().is_none_or(|copy| !copy.part.entry().seqs.includes(&seqs)) {
             let deed = Deed::Held { site: hold.site, session: hold.tag };
             let chunks_min = if copy.is_some() { 0 } else { hold.chunks.min(info.chunks) };
-            let original = Original { id: &info.id, parts: &parts, copy, chunks_min, damage };
+            let original = Original { id: &info.id, parts: &parts, copy, chunks_min, around };
             site.put_hold(original, &hold.reason, hold.created_ms, Some(hold), deed)?;
         }
         Ok(())

@@ -206,6 +206,7 @@ impl Store {
         }
         let read_only = lock.is_none();
         let watch = Arc::clone(&manifest.watch);
+        let opened_day = crate::ids::day_of(watch.now(&*options.env.clock).0);
         let background = options.background && !read_only;
         let (wake, woken) = channel::bounded(1);
         let fill = options.fill_bytes;
@@ -238,6 +239,7 @@ impl Store {
             clock_doubt: Mutex::new(None),
             retention_day: AtomicU32::new(0),
             expiry_tries: Mutex::default(),
+            opened_day,
             keyring,
             manifest,
             read_only,

@@ -53,7 +53,7 @@ pub struct Stats {
     /// Held sessions whose day has passed since the store was opened and which may lack chunks, as [`Expiry::doubtful_holds`](crate::Expiry::doubtful_holds)
     /// tells.
     pub doubtful_holds: u64,
-    /// Whether the last round of background work failed.
+    /// Whether the last round of background work failed, or retention did when it ran last: after some attempts it runs in pauses.
     pub maintenance_failed: bool,
     /// Indexes that were in memory when they were looked for, since the store was opened.
     pub index_hits: u64,
@@ -90,7 +90,8 @@ impl Store {
             archived_journals: c.archived.load(Relaxed),
             salvaged_bytes: c.salvaged_bytes.load(Relaxed),
             doubtful_holds: c.doubtful_holds.load(Relaxed),
-            maintenance_failed: c.maintenance_failed.load(Relaxed),
+            maintenance_failed: c.maintenance_failed.load(Relaxed)
+                || inner.expiry_tries.lock().is_behind(),
             index_hits: indexes.hits,
             index_misses: indexes.misses,
             index_bytes: indexes.weight as u64,
