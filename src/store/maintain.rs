@@ -31,8 +31,8 @@ const RECYCLED_MAX: usize = 2;
 /// Segments that a new session could be in keep the places of their sessions in memory for this many days.
 const PLACES_DAYS: u32 = 4;
 
-/// Longest pause after passes that failed, in ticks: each new attempt writes and seals again.
-const PAUSE_TICKS_MAX: u32 = 64;
+/// Longest pause after passes that failed: each new attempt writes and seals again.
+const PAUSE_MAX: Duration = Duration::from_secs(64);
 
 /// One call's work, which goes in rounds.
 #[derive(Default)]
@@ -71,21 +71,23 @@ impl Pass {
 
 /// The thread that rotates and archives. It ends when the store is closed.
 pub(super) fn run(store: &Weak<Inner>, wake: &Receiver<()>) {
-    let (mut pause, mut left) = (1, 0);
+    let (mut pause, mut again_ns) = (TICK, 0);
     loop {
         let woken = wake.recv_timeout(TICK);
         let Some(inner) = store.upgrade() else { return };
         if woken == Err(RecvTimeoutError::Disconnected) || inner.closed.load(Relaxed) {
             return;
         }
-        if left > 0 {
-            left -= u32::from(woken.is_err());
+        if inner.env.clock.monotonic_ns() < again_ns {
             continue;
         }
         // What fails is tried again after a pause, and is seen in the store's statistics meanwhile.
         match inner.maintain() {
-            Ok(()) => (pause, left) = (1, 0),
-            Err(_) => (pause, left) = (PAUSE_TICKS_MAX.min(pause * 2), pause),
+            Ok(()) => pause = TICK,
+            Err(_) => {
+                again_ns = inner.env.clock.monotonic_ns() + pause.as_nanos() as u64;
+                pause = PAUSE_MAX.min(pause * 2);
+            }
         }
     }
 }
