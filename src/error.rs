@@ -9,7 +9,16 @@ use rustix::io::Errno;
 
 use crate::ids::SiteId;
 
-/// What reads a recording: an error of the medium (`EIO`) met by these is of the file alone. One of another file, or of writing, says more.
+/// What the system answers where the medium does not give back what was written, by itself or by what the file system knows of it: a bad sector
+/// (`EIO`; of some block devices `ENODATA`), a wrong checksum or a broken structure (`EBADMSG`, `EUCLEAN`).
+const UNREADABLE: [Errno; 4] = [Errno::IO, Errno::NODATA, Errno::BADMSG, Errno::UCLEAN];
+
+/// Whether an error is the medium's.
+pub(crate) fn is_of_medium(cause: &io::Error) -> bool {
+    UNREADABLE.iter().any(|code| cause.raw_os_error() == Some(code.raw_os_error()))
+}
+
+/// What reads a recording: an error of the medium met by these is of the file alone. One of another file, or of writing, says more.
 const READING: [&str; 4] =
     ["opening the segment", "reading the segment", "opening the journal", "reading the journal"];
 
@@ -335,7 +344,7 @@ impl Error {
     #[must_use]
     pub fn damaged_file(&self) -> Option<String> {
         let is_unreadable = |doing: &&'static str, cause: &io::Error| {
-            READING.contains(doing) && cause.raw_os_error() == Some(Errno::IO.raw_os_error())
+            READING.contains(doing) && is_of_medium(cause)
         };
         match self {
             Self::Corrupt(c) => Some(c.file.clone()),

@@ -311,3 +311,20 @@ fn a_reader_follows_a_segment_that_was_written_once_more() {
     assert_eq!((page.sessions.len(), page.damage.len()), (0, 1));
     assert!(!lists.verify(Depth::Content, |_, _| ()).unwrap().is_sound());
 }
+
+/// A read that failed on its way refused the append, where rot on its way was read once more.
+#[test]
+fn one_read_that_fails_refuses_no_append() {
+    let world = World::new(90);
+    let store = world.open(&world.disk, 91).unwrap();
+    let site = store.site(&site_id(SITES[0])).unwrap();
+    let now = START_MS;
+    site.append(&session("s-1"), &chunk("s-1", 0, now, 400)).unwrap();
+    store.archive().unwrap();
+    drop((site, store));
+    let store = world.open(&world.disk, 92).unwrap();
+    let site = store.site(&site_id(SITES[0])).unwrap();
+    world.disk.fail_read(When::Once(world.disk.reads()), ReadFault::Io);
+    site.append(&session("s-1"), &chunk("s-1", 1, now + 1_000, 400)).unwrap();
+    assert_eq!(site.session(&session_id("s-1")).unwrap().chunks, 2);
+}

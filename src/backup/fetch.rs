@@ -9,7 +9,7 @@ use super::body::{Meter, is_stopped};
 use super::repository::Repository;
 use super::{COPY_BYTES, in_parallel};
 use crate::env::{Aligned, COPIERS, File, Mode, read_exact_at};
-use crate::error::{Damage, Error, Result};
+use crate::error::{Damage, Error, Result, is_of_medium};
 use crate::format::repository::{JournalCut, Piece, Stored};
 use crate::segment::writer::segment_name;
 use crate::sync::Mutex;
@@ -192,7 +192,7 @@ pub(super) fn is_damage(error: &Error) -> bool {
 /// Whether an object is not there, or not all of it is, or the medium does not give it back.
 pub(super) fn is_lost(cause: &io::Error) -> bool {
     matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
-        || cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        || is_of_medium(cause)
 }
 
 pub(super) fn count(meter: &Meter<'_>, bytes: u64) -> Result<()> {

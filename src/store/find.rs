@@ -226,8 +226,8 @@ impl Site {
             .at_site(self.site.id()))
     }
 
-    /// What the segments of the days around `ms` hold at a place. A segment that cannot be read is passed over: it
-    /// must not keep new sessions out, and it is told by whatever reads it.
+    /// What the segments of the days around `ms` hold at a place. A segment that is damaged is passed over: it must not keep new sessions out, and
+    /// it is told by whatever reads it.
     fn archived_for_append(
         &self,
         segments: &SegmentList,
@@ -238,7 +238,7 @@ impl Site {
         for segment in self.segments_of(segments, start_days(ms)) {
             // A read that went wrong on its way is tried once more: what is passed over here splits a session in two.
             let found = self.at_place_in(segment, place).or_else(|e| match e {
-                Error::Corrupt(_) => self.at_place_in(segment, place),
+                e if e.is_damage() => self.at_place_in(segment, place),
                 e => Err(e),
             });
             match found {
