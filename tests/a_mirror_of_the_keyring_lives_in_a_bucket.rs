@@ -10,7 +10,7 @@ use common::backups::*;
 use common::meddled::MeddledBucket;
 use common::sim::{SITES, World, key_on, options};
 use common::{session_id, site_id};
-use reelvault::backup::{Place, Repository, SimPlace, Trouble, What};
+use reelvault::backup::{Repository, SimPlace, Trouble, What};
 use reelvault::env::Clock;
 use reelvault::env::sim::{SimDisk, Survival};
 use reelvault::{Error, Held, MirrorState, Options, Result, SiteId, Store};
@@ -337,120 +337,6 @@ fn a_reader_that_cannot_open_a_newer_keyring_serves_nothing_until_it_can() {
     }
     keys.write_file("/keys/key", &world.disk.file_bytes("/keys/key").unwrap()).unwrap();
     assert!(is_refused(site.replay(&session_id(GONE)), |e| matches!(e, Error::Erased)));
-}
-
-/// The store with a keyring that is all in one file: a change asks the bucket for nothing before it is to take its place.
-fn open_in_one(world: &World, bucket: &SimPlace, seed: u64) -> Store {
-    open_through(world, Arc::new(bucket.clone()), seed)
-}
-
-fn open_through(world: &World, place: Arc<dyn Place>, seed: u64) -> Store {
-    let env = world.disk.env(&world.clock, seed);
-    let options = options(env.clone(), &key_on(&env).unwrap());
-    Store::open(options.mirror_in(place)).unwrap()
-}
-
-fn generations(bucket: &SimPlace) -> usize {
-    bucket.objects().iter().filter(|(name, _)| name.starts_with("keyring/")).count()
-}
-
-/// A store with a session, and a bucket that has taken the erasure of its site and did not say so.
-fn taken_and_not_answered(seed: u64) -> (World, SimPlace, Store) {
-    let world = World::new(seed);
-    let bucket = bucket(&world, seed + 1);
-    let is_silent = Arc::new(AtomicBool::new(false));
-    let silent = Arc::clone(&is_silent);
-    let place = MeddledBucket::new(bucket.clone(), move |sim, name| {
-        if silent.load(Relaxed) && name.starts_with("keyring/") {
-            // Nearly all requests are done, and none is answered.
-            sim.trouble(Trouble { unsure: 255, ..Trouble::default() });
-        }
-    });
-    let store = open_through(&world, place, seed + 2);
-    record(&world, &store, &["a"], 0, 1);
-    // After this, maintenance has nothing to change by itself.
-    store.maintain().unwrap();
-    is_silent.store(true, Relaxed);
-    assert!(store.erase_site(&site_id(SITES[0]), Held::Refuse).is_err());
-    is_silent.store(false, Relaxed);
-    bucket.trouble(Trouble::default());
-    (world, bucket, store)
-}
-
-#[test]
-fn a_change_that_the_bucket_did_not_take_is_not_found_by_the_next_open() {
-    let world = World::new(800);
-    let bucket = bucket(&world, 801);
-    let store = open_in_one(&world, &bucket, 802);
-    record(&world, &store, &["a"], 0, 1);
-    bucket.die_at(Some(bucket.requests()));
-    assert!(store.erase_site(&site_id(SITES[0]), Held::Refuse).is_err());
-    record(&world, &store, &["a"], 1, 1);
-    let all = content(&store);
-    // The process ends before it hears of the bucket again.
-    drop(store);
-    bucket.die_at(None);
-    assert_eq!(content(&open_in_one(&world, &bucket, 803)), all);
-}
-
-#[test]
-fn a_change_that_failed_half_way_is_put_back_by_maintenance() {
-    let mut put_back = 0;
-    for point in 0.. {
-        let world = World::new(810);
-        let bucket = bucket(&world, 811);
-        let store = open_in_one(&world, &bucket, 812);
-        record(&world, &store, &["a"], 0, 1);
-        // After this, maintenance has nothing to change by itself.
-        store.maintain().unwrap();
-        let before = bucket.objects();
-        bucket.die_at(Some(bucket.requests() + point));
-        let erased = store.erase_site(&site_id(SITES[0]), Held::Refuse);
-        bucket.die_at(None);
-        if erased.is_ok() {
-            break;
-        }
-        put_back += u32::from(bucket.objects() != before);
-        record(&world, &store, &["a"], 1, 1);
-        let all = content(&store);
-        store.maintain().unwrap();
-        drop(store);
-        let store = open_in_one(&world, &bucket, 813);
-        assert_eq!(content(&store), all, "at {point}");
-        // The version of an attempt of which no mirror has anything stays until the next change.
-        let keys = store.key_status().unwrap();
-        assert!(keys.undestroyed.iter().all(|version| *version > keys.version), "at {point}");
-    }
-    assert!(put_back > 1, "{put_back}");
-}
-
-#[test]
-fn a_change_whose_answer_was_lost_is_put_back_by_maintenance() {
-    let (world, bucket, store) = taken_and_not_answered(820);
-    assert_eq!(generations(&bucket), 2);
-    record(&world, &store, &["a"], 1, 1);
-    let all = content(&store);
-    store.maintain().unwrap();
-    drop(store);
-    assert_eq!(content(&open_in_one(&world, &bucket, 823)), all);
-}
-
-/// A request that was given up is on its way somewhere: what maintenance did not find then came afterwards, and was the newest.
-#[test]
-fn a_change_that_reaches_the_bucket_long_after_it_failed_is_not_found_by_the_next_open() {
-    let (world, bucket, store) = taken_and_not_answered(850);
-    // The newest is listed first.
-    let late = bucket.objects().into_iter().find(|(name, _)| name.starts_with("keyring/")).unwrap();
-    assert_eq!(generations(&bucket), 2);
-    bucket.lose(&late.0);
-    for _ in 0..3 {
-        store.maintain().unwrap();
-    }
-    bucket.spoil(&late.0, &late.1);
-    record(&world, &store, &["a"], 1, 1);
-    let all = content(&store);
-    drop(store);
-    assert_eq!(content(&open_in_one(&world, &bucket, 853)), all);
 }
 
 #[test]

@@ -332,3 +332,198 @@ fn a_held_session_is_erased_when_that_is_said_twice() {
     assert!(matches!(site.replay(&session_id("case")), Err(Error::Erased)));
     assert!(store.holds().unwrap().is_empty());
 }
+
+/// A copy that the medium does not give back counts as none once it has been waited for: the original is whole, and goes with its day.
+#[test]
+fn where_a_copy_cannot_be_read_the_original_is_copied_once_more() {
+    for is_rot in [true, false] {
+        let (world, store, site) = begin();
+        record(&world, &site, "case", 0);
+        store.archive().unwrap();
+        let whole = replayed(&site, "case");
+        let original = files(&world, "rvs").remove(0);
+        site.hold(&session_id("case"), "case 14").unwrap();
+        let is_copy = |path: &PathBuf| *path != original;
+        let copy = files(&world, "rvs").into_iter().find(is_copy).unwrap();
+        drop((site, store));
+        let end = world.disk.file_bytes(&copy).unwrap().len() as u64;
+        match is_rot {
+            true => world.disk.corrupt(&copy, end - 60, 1).unwrap(),
+            false => world.disk.lose_sector(&copy, end - 60).unwrap(),
+        }
+        let (store, site) = opened(&world, 3);
+        assert_eq!(expire(&world, &store).unwrap().doubtful_holds, 1);
+        assert_eq!(replayed(&site, "case"), whole);
+    }
+}
+
+/// What was rotten as well ended the copying, and the bad sector was forgotten that might have come back.
+#[test]
+fn a_medium_is_waited_for_where_something_else_is_rotten_too() {
+    let (world, store, site, whole, other) = grown_since_it_was_held();
+    let good = world.disk.file_bytes(&other).unwrap();
+    world.disk.lose_sector(&other, good.len() as u64 - 60).unwrap();
+    let hold = site.holds().unwrap().remove(0);
+    for path in files(&world, "rvs").into_iter().filter(|path| *path != other) {
+        world.disk.corrupt(&path, 200, 1).unwrap();
+    }
+    let noon_ms = u64::from(hold.expiry_day) * DAY + DAY / 2;
+    world.clock.advance_ms(noon_ms - world.clock.now_ms());
+    assert!(store.maintain().is_err());
+    assert_eq!(store.stats().unwrap().doubtful_holds, 0);
+    assert!(!whole.is_empty() && site.session(&session_id("case")).is_err(), "it is there still");
+    world.disk.write_file(&other, &good).unwrap();
+    store.maintain().unwrap();
+    assert_eq!(store.stats().unwrap().doubtful_holds, 1);
+}
+
+/// A block that is rotten in the copy and in the original kept what came later from being copied.
+#[test]
+fn what_is_lost_twice_takes_nothing_else_with_it() {
+    let (world, store, site) = begin();
+    record(&world, &site, "case", 0);
+    store.archive().unwrap();
+    site.hold(&session_id("case"), "case 15").unwrap();
+    for path in files(&world, "rvs") {
+        world.disk.corrupt(&path, 200, 1).unwrap();
+    }
+    record(&world, &site, "case", 1);
+    store.archive().unwrap();
+    assert_eq!(expire(&world, &store).unwrap().doubtful_holds, 1);
+    let info = site.session(&session_id("case")).unwrap();
+    assert_eq!(info.chunks, 1);
+    site.replay(&session_id("case")).unwrap().write_to(&mut Vec::new()).unwrap();
+}
+
+/// Each was a generation of the keyring and a record in the log of deletions.
+#[test]
+fn a_damaged_hold_is_not_copied_in_each_round_while_another_keeps_its_day() {
+    let (world, store, site) = begin();
+    // The holds are looked at in the order of their ids, so that some of several come before the one that waits.
+    let all = ["waits", "lacks-1", "lacks-2", "lacks-3", "lacks-4"];
+    for name in all {
+        record(&world, &site, name, 0);
+        site.hold(&session_id(name), "case 16").unwrap();
+        store.archive().unwrap();
+        let before = files(&world, "rvs");
+        record(&world, &site, name, 1);
+        store.archive().unwrap();
+        let late = files(&world, "rvs").into_iter().find(|path| !before.contains(path)).unwrap();
+        match name {
+            "waits" => world.disk.lose_sector(&late, 200).unwrap(),
+            _ => world.disk.corrupt(&late, 200, 1).unwrap(),
+        }
+    }
+    let last = site.holds().unwrap()[0].expiry_day;
+    world.clock.advance_ms(u64::from(last) * DAY + DAY / 2 - world.clock.now_ms());
+    let round = || {
+        assert!(store.maintain().is_err());
+        store.stats().unwrap().keyring_generation
+    };
+    let first = round();
+    assert_eq!((round(), round()), (first, first));
+}
+
+#[test]
+fn a_full_disk_keeps_no_grown_hold_from_being_copied() {
+    let (world, store, site) = begin();
+    record(&world, &site, "case", 0);
+    store.archive().unwrap();
+    site.hold(&session_id("case"), "case 17").unwrap();
+    record(&world, &site, "case", 1);
+    store.archive().unwrap();
+    let whole = replayed(&site, "case");
+    // The reserve is put by in an open store.
+    store.maintain().unwrap();
+    world.disk.set_capacity(Some(world.disk.used_bytes()));
+    assert_eq!(expire(&world, &store).unwrap().kept_back, None);
+    assert_eq!(replayed(&site, "case"), whole);
+}
+
+/// A file that is gone was taken for one that retention had removed.
+#[test]
+fn a_lost_file_of_a_held_session_is_told_and_takes_no_other_with_it() {
+    let (world, store, site) = begin();
+    record(&world, &site, "case", 0);
+    store.archive().unwrap();
+    site.hold(&session_id("case"), "case 18").unwrap();
+    let before = files(&world, "rvs");
+    record(&world, &site, "case", 1);
+    store.archive().unwrap();
+    let lost = files(&world, "rvs").into_iter().find(|path| !before.contains(path)).unwrap();
+    record(&world, &site, "case", 2);
+    store.archive().unwrap();
+    drop((site, store));
+    let (store, site) = opened(&world, 5);
+    world.disk.remove_file(&lost).unwrap();
+    let last = site.holds().unwrap()[0].expiry_day;
+    world.clock.advance_ms(u64::from(last) * DAY + DAY / 2 - world.clock.now_ms());
+    store.maintain().unwrap();
+    assert_eq!(store.stats().unwrap().doubtful_holds, 1);
+    let info = site.session(&session_id("case")).unwrap();
+    assert_eq!((info.chunks, info.gaps.len()), (2, 1));
+    site.replay(&session_id("case")).unwrap().write_to(&mut Vec::new()).unwrap();
+}
+
+/// A new copy of what came later took the place of one that the medium might have given back, and that alone had the rest.
+#[test]
+fn a_copy_that_may_come_back_is_not_given_up_for_one_with_less() {
+    let (world, store, site) = begin();
+    record(&world, &site, "case", 0);
+    record(&world, &site, "case", 1);
+    store.archive().unwrap();
+    let original = files(&world, "rvs").remove(0);
+    site.hold(&session_id("case"), "case 19").unwrap();
+    let is_copy = |path: &PathBuf| *path != original;
+    let copy = files(&world, "rvs").into_iter().find(is_copy).unwrap();
+    record(&world, &site, "case", 2);
+    store.archive().unwrap();
+    drop((site, store));
+    let good = world.disk.file_bytes(&copy).unwrap();
+    world.disk.lose_sector(&copy, good.len() as u64 - 60).unwrap();
+    let end = world.disk.file_bytes(&original).unwrap().len() as u64;
+    world.disk.corrupt(&original, end - 60, 1).unwrap();
+    let (store, site) = opened(&world, 3);
+    assert_eq!(expire(&world, &store).unwrap().doubtful_holds, 1);
+    world.disk.write_file(&copy, &good).unwrap();
+    assert_eq!(site.session(&session_id("case")).unwrap().chunks, 2);
+    assert!(!replayed(&site, "case").is_empty());
+}
+
+/// A bad sector of what goes with its day kept the rest from being copied.
+#[test]
+fn a_bad_sector_of_the_original_takes_nothing_else_with_it() {
+    for is_copy_lost in [true, false] {
+        let (world, store, site) = begin();
+        let mut seen = Vec::new();
+        let mut new_file = |world: &World| {
+            let new = files(world, "rvs").into_iter().find(|path| !seen.contains(path)).unwrap();
+            seen.push(new.clone());
+            new
+        };
+        record(&world, &site, "case", 0);
+        store.archive().unwrap();
+        let first = new_file(&world);
+        site.hold(&session_id("case"), "case 20").unwrap();
+        let copy = new_file(&world);
+        record(&world, &site, "case", 1);
+        store.archive().unwrap();
+        let second = new_file(&world);
+        record(&world, &site, "case", 2);
+        store.archive().unwrap();
+        drop((site, store));
+        world.disk.lose_sector(&second, 200).unwrap();
+        match is_copy_lost {
+            true => {
+                let end = world.disk.file_bytes(&copy).unwrap().len() as u64;
+                world.disk.corrupt(&copy, end - 60, 1).unwrap();
+            }
+            false => [&first, &copy].iter().for_each(|f| world.disk.corrupt(f, 200, 1).unwrap()),
+        }
+        let (store, site) = opened(&world, 3);
+        assert_eq!(expire(&world, &store).unwrap().doubtful_holds, 1);
+        let left = site.session(&session_id("case")).unwrap();
+        assert_eq!(left.chunks, if is_copy_lost { 2 } else { 1 });
+        assert!(!replayed(&site, "case").is_empty());
+    }
+}

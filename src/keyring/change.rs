@@ -1,5 +1,6 @@
 //! Changes: the next generation, made as a copy, published, and only then put in the place of the live one.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::hold::Hold;
@@ -21,6 +22,10 @@ use crate::planted::{self, Bug};
 /// The longest pause between two attempts at putting the live generation over one that stands in a mirror, counted in passes of maintenance: about
 /// a minute. Where it only may come to stand in one, pauses go on growing.
 const ASKED_MAX: u32 = 64;
+
+/// With fewer versions of the provider's key left than these, attempts at changes that fail become rare: a key file has 1,024 for all stores that share
+/// it. None is destroyed before a change has succeeded, and with none left none ever can.
+const VERSIONS_SPARED: usize = 768;
 
 /// The generation that is being made. Nothing of it counts before it is published.
 pub(crate) struct Next<'a> {
@@ -196,7 +201,8 @@ impl Keyring {
         // After longer and longer pauses: a bucket may be out of reach, and takes long to say so.
         writer.asked = writer.asked.saturating_add(1);
         let again_and_again = writer.stray == Stray::There && writer.asked % ASKED_MAX == 0;
-        if !writer.asked.is_power_of_two() && !again_and_again {
+        let is_due = writer.asked.is_power_of_two() || (again_and_again && !self.spares_versions());
+        if !is_due {
             return false;
         }
         // Each attempt takes a version of the provider's key, of which there may not be many: none before it can succeed. Where no mirror has
@@ -206,6 +212,29 @@ impl Keyring {
             return false;
         }
         self.make(&mut writer, |_| Ok(())).is_ok()
+    }
+
+    /// Puts the live generation over one that may stand in a mirror, now. Whether there was one.
+    ///
+    /// # Errors
+    /// As [`Self::change`].
+    pub(crate) fn put_back(&self) -> Result<bool> {
+        let mut writer = self.writer.lock();
+        let has_stray = writer.stray != Stray::Nowhere;
+        if has_stray {
+            self.make(&mut writer, |_| Ok(()))?;
+        }
+        Ok(has_stray)
+    }
+
+    /// The holds of changes that failed and may stand in a mirror: should the next open find one, it needs the copy.
+    pub(crate) fn stray_holds(&self) -> HashSet<HoldId> {
+        self.writer.lock().stray_holds.clone()
+    }
+
+    /// Whether so many attempts have failed that others are to be rare.
+    pub(crate) fn spares_versions(&self) -> bool {
+        self.provider.versions_left().is_some_and(|left| left < VERSIONS_SPARED)
     }
 
     /// One attempt at a change.

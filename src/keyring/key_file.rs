@@ -250,6 +250,10 @@ impl KeyProvider for KeyFile {
         Ok(versions)
     }
 
+    fn versions_left(&self) -> Option<usize> {
+        self.slots().ok().map(|slots| slots.left())
+    }
+
     fn wrap(&self, version: u32, data_key: &DataKey, aad: &[u8]) -> Result<Vec<u8>> {
         let slots = self.slots()?;
         let key = slots.key(&self.name(), version)?;

@@ -99,6 +99,8 @@ struct Writer {
     state_bytes: u64,
     /// Where a generation may stand whose change was answered with an error.
     stray: Stray,
+    /// The holds that it may know and the live one does not.
+    stray_holds: HashSet<HoldId>,
     /// How often it was asked since to put the live generation over it.
     asked: u32,
     /// When a reader looks into buckets again, on the monotonic clock in nanoseconds, and the pause before.
@@ -465,6 +467,7 @@ impl Writer {
             leftovers: BTreeSet::new(),
             state_bytes,
             stray: Stray::Nowhere,
+            stray_holds: HashSet::new(),
             asked: 0,
             far_again_ns: 0,
             far_pause_ns: 0,

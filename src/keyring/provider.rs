@@ -112,6 +112,12 @@ pub trait KeyProvider: Send + Sync {
     /// As [`new_version`](Self::new_version).
     fn versions(&self, store: &StoreId) -> Result<Vec<u32>>;
 
+    /// How many more versions can be made before some are destroyed; nothing where there is no bound, or none can be told. With few left, attempts
+    /// at changes that fail become rare.
+    fn versions_left(&self) -> Option<usize> {
+        None
+    }
+
     /// Wraps a data key under a version: at most 4,096 bytes.
     ///
     /// # Errors

@@ -76,9 +76,15 @@ pub(super) fn publish(keyring: &Keyring, writer: &mut Writer, state: &State) -> 
             writer.state_bytes = bytes.len() as u64;
             writer.leftovers.extend(&state.edit.dropped);
             (writer.stray, writer.asked) = (Stray::Nowhere, 0);
+            writer.stray_holds.clear();
             Ok(())
         }
         Err(Failed { error, may_stand }) => {
+            if may_stand {
+                let live = keyring.live.read();
+                let new = state.holds.keys().filter(|id| !live.holds.contains_key(*id));
+                writer.stray_holds.extend(new);
+            }
             // A key file has not many versions, and what no mirror can come to have needs none. With others' providers all before it may go, too.
             let is_gone = !may_stand
                 && provider.kind() == ProviderKind::KeyFile

@@ -108,6 +108,12 @@ impl Slots {
         versions
     }
 
+    /// The slots that can still take a version.
+    pub(super) fn left(&self) -> usize {
+        let taken = self.0.iter().filter(|slot| !matches!(slot, Slot::Destroyed)).count();
+        KEY_VERSIONS_MAX.saturating_sub(taken)
+    }
+
     /// The number for a new version: above all that are there.
     pub(super) fn next_version(&self) -> Option<u32> {
         let (highest, plausible) = self.highest();

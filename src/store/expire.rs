@@ -13,7 +13,7 @@ use crate::retention::record::{Certificate, Deed};
 use crate::segment::writer::{SEGMENT_DIR, segment_name};
 
 use super::Store;
-use super::hold::Renewed;
+use super::renew::Renewed;
 use super::state::{Inner, SegmentInfo};
 
 /// How retention is to be run by hand.
@@ -66,6 +66,8 @@ pub struct Expiry {
     pub bytes: u64,
     /// The certificate, if a day has passed since the last one.
     pub certificate: Option<Certificate>,
+    /// Why a later day was kept back, if one was: what kept a held session from being copied before its own day passes.
+    pub kept_back: Option<String>,
     /// Held sessions whose day has passed, and which may lack chunks from then on that came after they were put on hold: a segment of their
     /// day, or what was to be copied, could not be read.
     pub doubtful_holds: usize,
@@ -94,8 +96,9 @@ impl Store {
         }
         let today = day_of(how.now_ms.unwrap_or(believed_ms));
         let doubt = doubt.filter(|_| how.now_ms.is_none());
-        let mut expiry =
-            if how.dry_run { inner.would_expire(today) } else { inner.expire(today)?.0 };
+        let (mut expiry, kept_back) =
+            if how.dry_run { (inner.would_expire(today), None) } else { inner.expire(today)? };
+        expiry.kept_back = kept_back.map(|e| e.to_string());
         expiry.doubt = doubt;
         Ok(expiry)
     }
@@ -107,8 +110,11 @@ impl Inner {
         let all = all.iter().flat_map(|days| days.values().flatten());
         // A hold that the keyring does not know has ended, or was never put in place: a crash came between.
         let forgotten = planted::is(Bug::HoldForgotten);
+        let stray = self.keyring.stray_holds();
         let ended = |s: &SegmentEntry| {
-            s.is_hold() && (forgotten || self.keyring.hold(&HoldId(s.id.0)).is_none())
+            let id = HoldId(s.id.0);
+            let is_known = stray.contains(&id) || self.keyring.hold(&id).is_some();
+            s.is_hold() && (forgotten || !is_known)
         };
         all.filter(|s| s.entry.has_expired(today) || ended(&s.entry)).cloned().collect()
     }
@@ -164,9 +170,10 @@ impl Inner {
             state.epoch += 1;
             state.table.remove_expired(today);
         }
+        // They are not met again, should removing files fail now.
+        self.counters.doubtful_holds.fetch_add(doubtful_holds as u64, Relaxed);
         self.drop_segments(&self.expired_segments(today))?;
         self.retention_day.store(today, Relaxed);
-        self.counters.doubtful_holds.fetch_add(doubtful_holds as u64, Relaxed);
         Ok((expiry, kept_back))
     }
 
@@ -222,12 +229,8 @@ impl Inner {
     fn unlink_first(&self, segments: &[Arc<SegmentInfo>]) -> Result<()> {
         let seen_ms = self.manifest.current().seen_ms + CLOCK_OFFLINE_MAX_MS;
         let today = day_of(self.env.clock.now_ms().min(seen_ms));
-        // The copy of a held session is read when its day has left the keyring, and not before.
-        let holds = self.keyring.holds();
-        let is_held =
-            |s: &SegmentEntry| holds.iter().any(|h| s.expiry_day() == Some(h.expiry_day()));
         let passed = |s: &SegmentEntry| {
-            !s.is_hold() && (self.has_gone(s) || (s.has_expired(today) && !is_held(s)))
+            !s.is_hold() && (self.has_gone(s) || (s.has_expired(today) && !self.is_of_held_day(s)))
         };
         let segments: Vec<_> = segments.iter().filter(|s| passed(&s.entry)).cloned().collect();
         self.unlink(&segments)
@@ -238,7 +241,13 @@ impl Inner {
     /// so that no manifest could remember the time, must not turn what has expired into damage.
     pub(super) fn may_be_missing(&self, segment: &SegmentEntry) -> bool {
         let today = day_of(self.watch.now(&*self.env.clock).0.max(self.env.clock.now_ms()));
-        segment.has_expired(today) || self.has_gone(segment)
+        self.has_gone(segment) || (segment.has_expired(today) && !self.is_of_held_day(segment))
+    }
+
+    /// Whether a session is held whose own day is that of a segment: it may be copied of it until that day has left the keyring, and its
+    /// file is not removed before.
+    fn is_of_held_day(&self, segment: &SegmentEntry) -> bool {
+        self.keyring.holds().iter().any(|hold| segment.expiry_day() == Some(hold.expiry_day()))
     }
 
     /// Whether the keyring has no key for it any more: its day has left, or its hold has ended.
@@ -259,16 +268,17 @@ impl Inner {
             *self.expiry_tries.lock() = Tries::default();
             return Ok(());
         }
-        // The manifest remembers the time, so that the next process knows how far its clock may have gone on.
-        let _ = self.manifest.publish(|_| {});
         let now_ns = self.env.clock.monotonic_ns();
         let tries = *self.expiry_tries.lock();
         // The statistics tell all the while that it is behind; the other work goes on meanwhile.
         if now_ns < tries.again_ns {
             return Ok(());
         }
+        // The manifest remembers the time, so that the next process knows how far its clock may have gone on.
+        let _ = self.manifest.publish(|_| {});
         let expired = self.expire(today).and_then(|(_, kept_back)| kept_back.map_or(Ok(()), Err));
-        *self.expiry_tries.lock() = tries.after(expired.is_ok(), now_ns);
+        let spares = || self.keyring.spares_versions();
+        *self.expiry_tries.lock() = tries.after(expired.is_ok(), now_ns, spares);
         expired
     }
 }
@@ -278,6 +288,8 @@ const TRIES_AT_ONCE: u32 = 8;
 /// The pause from then on, a quarter of an hour: an attempt that a bucket may have taken spends a version of the provider's key, of which a key file has
 /// 1,024, until one has succeeded.
 const TRY_AGAIN_NS: u64 = 900_000_000_000;
+/// The pause once many of them were spent: a day.
+const TRY_RARELY_NS: u64 = 86_400_000_000_000;
 
 /// How retention went that runs by itself.
 #[derive(Default, Clone, Copy)]
@@ -294,9 +306,13 @@ impl Tries {
         self.failed > 0
     }
 
-    fn after(self, is_done: bool, now_ns: u64) -> Self {
+    fn after(self, is_done: bool, now_ns: u64, spares: impl Fn() -> bool) -> Self {
         let failed = if is_done { 0 } else { self.failed.saturating_add(1) };
-        let pause_ns = if failed < TRIES_AT_ONCE { 0 } else { TRY_AGAIN_NS };
+        let pause_ns = match failed {
+            ..TRIES_AT_ONCE => 0,
+            _ if spares() => TRY_RARELY_NS,
+            _ => TRY_AGAIN_NS,
+        };
         Self { failed, again_ns: now_ns.saturating_add(pause_ns) }
     }
 }

@@ -17,7 +17,8 @@ use crate::segment::writer::{SegmentClass, SegmentWriter, SessionBlocks};
 
 use crate::seqset::SeqSet;
 
-use super::find::{ArchivedPart, Looked, Parts, Started};
+use super::find::{ArchivedPart, Parts, Started};
+use super::renew::Around;
 use super::replay::Beside;
 use super::state::{Inner, SegmentInfo};
 use super::{Replay, Site, Store};
@@ -45,28 +46,14 @@ impl std::fmt::Debug for HoldInfo {
 }
 
 /// What the copy of a hold is made of.
-struct Original<'a> {
-    id: &'a SessionId,
-    parts: &'a Parts,
+pub(super) struct Original<'a> {
+    pub(super) id: &'a SessionId,
+    pub(super) parts: &'a Parts,
     /// The copy of the hold that it renews.
-    copy: Option<Beside>,
-    /// The chunks that it is to have at least.
-    chunks_min: u32,
+    pub(super) copy: Option<Beside>,
     /// Takes what cannot be read; without it, that ends the copying.
-    around: Option<&'a mut Around>,
+    pub(super) around: Option<&'a mut Around>,
 }
-
-/// Copying around what cannot be read.
-struct Around {
-    /// What was passed over.
-    damage: Vec<Error>,
-    /// Whether what a medium does not give back is waited for, and no copy made without it.
-    is_awaited: bool,
-}
-
-/// How long a store that is opened after a held session's day waits for a medium at most, in days: retention is due, and what comes back at
-/// all has come back after a week-end.
-const WAIT_DAYS_MAX: u32 = 3;
 
 impl Site {
     /// Holds a session: it is kept beyond its retention until it is released. Why is told to whoever lists the holds.
@@ -110,7 +97,7 @@ impl Site {
             return refuse("a session of this id is held already");
         }
         let since_ms = self.inner.env.clock.now_ms();
-        let original = Original { id, parts: &parts, copy: None, chunks_min: 0, around: None };
+        let original = Original { id, parts: &parts, copy: None, around: None };
         self.put_hold(original, reason, since_ms, None, Deed::Held { site, session })
     }
 
@@ -175,7 +162,7 @@ impl Site {
     }
 
     /// The copy of a hold, to be played together with what it was made of.
-    fn beside(&self, hold: &Hold, is_first: bool) -> Result<Option<Beside>> {
+    pub(super) fn beside(&self, hold: &Hold, is_first: bool) -> Result<Option<Beside>> {
         let Some(part) = self.copy_of(hold)? else { return Ok(None) };
         let keys = self.inner.keyring.session_keys(&self.site, &hold.tag, Kept::Held(&hold.key))?;
         self.check_commitment(&keys, &part.entry().commitment)?;
@@ -183,7 +170,7 @@ impl Site {
     }
 
     /// Writes the copy, and lets the keyring know of the hold; `instead_of` is the hold that it renews.
-    fn put_hold(
+    pub(super) fn put_hold(
         &self,
         original: Original<'_>,
         reason: &str,
@@ -207,6 +194,10 @@ impl Site {
         };
         let inner = &*self.inner;
         inner.manifest.check_sure()?;
+        // What a failed change names stays as long as the next open may find that: no other copy is written before it cannot.
+        if inner.keyring.put_back()? {
+            inner.note_keyring()?;
+        }
         let (entry, chunks) = self.write_copy(original, &hold)?;
         hold.chunks = chunks;
         let named = inner.with_space(|| inner.manifest.name_segments(&[entry], |_| ()));
@@ -229,7 +220,7 @@ impl Site {
 
     /// Copies a session into a segment of its own; returns it and its number of chunks.
     fn write_copy(&self, original: Original<'_>, hold: &Hold) -> Result<(SegmentEntry, u32)> {
-        let Original { id, parts, copy: before, chunks_min, around } = original;
+        let Original { id, parts, copy: before, around } = original;
         let inner = &*self.inner;
         let (handle, stamp) = (self.site.handle(), &parts.stamp);
         let old = self.keys(parts)?;
@@ -262,7 +253,6 @@ impl Site {
             ..stamp.entry()
         });
         let mut chunks = 0;
-        let copied = before.as_ref().map(|before| before.part.entry().seqs.clone());
         let mut written = SeqSet::default();
         let mut replay = Replay::with_copy(self, id, parts, before)?;
         if around.is_some() {
@@ -285,19 +275,12 @@ impl Site {
             written.insert(entry_seq);
             chunks += 1;
         }
-        let mut passed_over = replay.passed_over();
-        // The old copy goes for this one: not while a medium may come back, and not for one that lacks what it seems to have.
-        let is_awaited = around.as_ref().is_some_and(|around| around.is_awaited);
-        let awaited = passed_over.iter().position(|e| is_awaited && matches!(e, Error::Io { .. }));
-        let is_poorer =
-            chunks < chunks_min.max(1) || copied.as_ref().is_some_and(|old| !written.includes(old));
-        let refused = awaited.or_else(|| is_poorer.then_some(0));
-        if let Some(at) = refused
-            && at < passed_over.len()
-        {
-            return Err(passed_over.swap_remove(at));
+        if let Some(around) = around {
+            around.damage.append(&mut replay.passed_over());
+            if let Some(e) = around.refusal(&written) {
+                return Err(e);
+            }
         }
-        around.into_iter().for_each(|around| around.damage.append(&mut passed_over));
         writer.end_session(handle, blocks, keys.cipher())?;
         let of_hold = self.hold_keys(hold)?;
         writer.end_site(handle, &of_hold.index)?;
@@ -345,104 +328,5 @@ impl Inner {
         if self.drop_segments(&gone).is_err() {
             self.retention_day.store(0, Relaxed);
         }
-    }
-}
-
-/// What came of renewing holds.
-pub(super) struct Renewed {
-    /// The last day that may pass.
-    pub(super) through: u32,
-    /// Held sessions that may lack something once it has.
-    pub(super) doubtful: usize,
-    /// Why no later one may.
-    pub(super) kept_back: Option<Error>,
-}
-
-impl Inner {
-    /// Copies held sessions once more that have grown since, before their day passes. One that cannot be copied keeps its day back, and none that
-    /// is damaged; what the medium does not give back is waited for until the next day.
-    pub(super) fn renew_holds(self: &Arc<Self>, today: u32) -> Renewed {
-        let mut all = Renewed { through: today, doubtful: 0, kept_back: None };
-        let mut doubtful = Vec::new();
-        for hold in self.keyring.holds() {
-            if hold.expiry_day() > today || self.has_passed(hold.expiry_day()) {
-                continue;
-            }
-            let is_awaited = self.is_awaited(&hold, today);
-            let mut around = Around { damage: Vec::new(), is_awaited };
-            let renewed = match self.renew(&hold, None) {
-                // A read may go wrong on its way, and after this day there is nothing to read any more.
-                Err(e) if e.is_damage() => match self.renew(&hold, None) {
-                    // It may be of a segment that has nothing of this session.
-                    Err(e) if e.is_damage() => self.renew(&hold, Some(&mut around)),
-                    again => again,
-                },
-                renewed => renewed,
-            };
-            let outcome = match renewed {
-                Err(e) if e.is_gone() => continue,
-                Err(e) => Some(e),
-                Ok(()) => {
-                    let is_io = |e: &Error| matches!(e, Error::Io { .. });
-                    let at = around.damage.iter().position(is_io).unwrap_or(0);
-                    around.damage.into_iter().nth(at)
-                }
-            };
-            match outcome {
-                None => {}
-                // What is damaged gets no better by waiting, and the copy that there is stays.
-                Some(Error::Corrupt(_) | Error::Unsupported { .. }) => {
-                    doubtful.push(hold.expiry_day())
-                }
-                Some(e) if e.is_damage() && !is_awaited => {
-                    doubtful.push(hold.expiry_day());
-                }
-                Some(e) => {
-                    all.through = all.through.min(hold.expiry_day().saturating_sub(1));
-                    all.kept_back = Some(e);
-                }
-            }
-        }
-        // A day that is kept back for one may still be good for the others.
-        all.doubtful = doubtful.into_iter().filter(|day| *day <= all.through).count();
-        all
-    }
-
-    /// Whether what a medium does not give back of a held session is waited for, before its day passes: until the next day has begun, or
-    /// the one after the store was opened.
-    fn is_awaited(&self, hold: &Hold, today: u32) -> bool {
-        let day = hold.expiry_day();
-        today <= day.max(self.opened_day.min(day.saturating_add(WAIT_DAYS_MAX)))
-    }
-
-    /// Copies a held session once more, with all that the old copy has, if it has grown. With `around`, of what can be read: segments that cannot
-    /// are passed over, and told, and of what both have the old copy is read.
-    fn renew(self: &Arc<Self>, hold: &Hold, mut around: Option<&mut Around>) -> Result<()> {
-        let Some(site) = self.keyring.site_by_handle(&hold.site) else { return Ok(()) };
-        // What was appended and not waited for is held, too. If it can't be made durable it is gone, and the next sync tells.
-        let _ = self.sync_shard(self.shard(hold.site));
-        let site = Site { inner: Arc::clone(self), _open: None, site };
-        let started = Started::At(hold.start_ms);
-        let looked = match around.as_deref_mut() {
-            Some(around) => site.find_around(hold.tag, started, &mut around.damage)?,
-            None => site.find_tag(hold.tag, started)?,
-        };
-        let Looked::Found(parts) = looked else { return Ok(()) };
-        let (info, seqs) = (site.describe(&parts)?, parts.seqs());
-        // The old copy goes with its hold, and what it was made of may have lost something since: to damage, or to salvage.
-        let copy = match (site.beside(hold, around.is_some()), around.as_deref_mut()) {
-            (Err(e @ (Error::Corrupt(_) | Error::Unsupported { .. })), Some(around)) => {
-                around.damage.push(e);
-                None
-            }
-            (copy, _) => copy?,
-        };
-        if copy.as_ref().is_none_or(|copy| !copy.part.entry().seqs.includes(&seqs)) {
-            let deed = Deed::Held { site: hold.site, session: hold.tag };
-            let chunks_min = if copy.is_some() { 0 } else { hold.chunks.min(info.chunks) };
-            let original = Original { id: &info.id, parts: &parts, copy, chunks_min, around };
-            site.put_hold(original, &hold.reason, hold.created_ms, Some(hold), deed)?;
-        }
-        Ok(())
     }
 }

@@ -19,6 +19,7 @@ mod options;
 mod reclaim;
 mod recover;
 mod refresh;
+mod renew;
 mod replay;
 mod sealer;
 mod state;

@@ -23,7 +23,6 @@ use crate::keyring::SessionKeys;
 use super::Site;
 use super::find::{ArchivedPart, Parts, Started};
 use super::info::SessionInfo;
-use super::verify::is_missing;
 
 use archived::ArchivedSource;
 pub use packed::{NextBytes, PackedReplay, Played};
@@ -252,7 +251,7 @@ impl Replay {
             let source = &mut self.sources[next];
             let mut load = || source.load(&self.site, &self.keys, self.read_max);
             match (load(), &mut self.around) {
-                (Err(e), Some(damage)) if e.is_damage() && !is_missing(&e) => match load() {
+                (Err(e), Some(damage)) if e.is_damage() => match load() {
                     Ok(()) => return Ok(Some(next)),
                     Err(e) => {
                         damage.push(self.site.name(e));

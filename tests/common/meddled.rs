@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use reelvault::backup::{Body, Place, SimPlace};
 use reelvault::env::{Disk, Entry, File, Locking, Mode};
@@ -60,6 +61,8 @@ type BeforeReading = Box<dyn Fn(&SimPlace, &str) + Send + Sync>;
 pub(crate) struct MeddledBucket {
     sim: SimPlace,
     before: BeforeReading,
+    /// Whether it makes no object, as for who may only read.
+    pub(crate) refuses: AtomicBool,
 }
 
 impl MeddledBucket {
@@ -67,13 +70,13 @@ impl MeddledBucket {
         sim: SimPlace,
         before: impl Fn(&SimPlace, &str) + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { sim, before: Box::new(before) })
+        Arc::new(Self { sim, before: Box::new(before), refuses: AtomicBool::new(false) })
     }
 }
 
 impl Place for MeddledBucket {
     fn name(&self) -> String {
-        self.sim.name()
+        format!("meddled with: {}", self.sim.name())
     }
     fn get(&self, name: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
         (self.before)(&self.sim, name);
@@ -84,6 +87,9 @@ impl Place for MeddledBucket {
     }
     fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         (self.before)(&self.sim, name);
+        if self.refuses.load(Relaxed) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.sim.create(name, bytes)
     }
     fn put(&self, name: &str, body: &mut dyn Body) -> io::Result<()> {

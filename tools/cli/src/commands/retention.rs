@@ -22,8 +22,9 @@ Examples:
 An open store does this by itself when a day begins (UTC). A session that is
 held stays. When the clock is further ahead than the store can explain, only
 what is certain is deleted, and the command ends with 3; so it does when a
-held session may lack what came after it was put on hold, because a file of
-its day could not be read.";
+held session could not be copied before its own day passes, and that day is
+kept back, or when one may lack what came after it was put on hold, because
+a file of its day could not be read.";
 
 /// Arguments of `retention`.
 #[derive(Debug, clap::Args)]
@@ -51,6 +52,10 @@ struct Body {
     sessions: u64,
     bytes: u64,
     certificate: Option<Box<RawValue>>,
+    /// Why a later day was kept back.
+    kept_back: Option<String>,
+    /// Held sessions that may lack what came later.
+    doubtful_holds: usize,
     clock_doubt: Option<Doubt>,
 }
 
@@ -85,6 +90,10 @@ pub(crate) fn run(access: &Access, args: &Args, out: &mut Out) -> Run {
         certificate::warn(certificate);
     }
     let mut exit = Exit::Done;
+    if let Some(why) = &expiry.kept_back {
+        output::complain(&kept_back(why));
+        exit = Exit::Partial;
+    }
     if expiry.doubtful_holds > 0 {
         output::complain(&in_doubt(expiry.doubtful_holds));
         exit = Exit::Partial;
@@ -104,6 +113,8 @@ fn body(args: &Args, expiry: &Expiry) -> Run<Body> {
         sessions: expiry.sessions,
         bytes: expiry.bytes,
         certificate: expiry.certificate.as_ref().map(certificate::raw).transpose()?,
+        kept_back: expiry.kept_back.clone(),
+        doubtful_holds: expiry.doubtful_holds,
         clock_doubt: expiry
             .doubt
             .map(|d| Doubt { clock_ms: d.clock_ms, expected_ms: d.expected_ms }),
@@ -121,6 +132,16 @@ fn print(args: &Args, expiry: &Expiry, out: &mut Out) -> Run<()> {
     ];
     pairs.extend(expiry.certificate.iter().flat_map(certificate::pairs));
     out.pairs(pairs)
+}
+
+fn kept_back(why: &str) -> Told {
+    Told {
+        exit: Exit::Partial,
+        what: format!("a held session could not be copied: {why}"),
+        help: "Its own day, and later ones, are kept until it is. Mend what is named above and \
+               run this again; an open store tries by itself."
+            .to_owned(),
+    }
 }
 
 fn in_doubt(holds: usize) -> Told {
