@@ -328,3 +328,22 @@ fn one_read_that_fails_refuses_no_append() {
     site.append(&session("s-1"), &chunk("s-1", 1, now + 1_000, 400)).unwrap();
     assert_eq!(site.session(&session_id("s-1")).unwrap().chunks, 2);
 }
+
+/// The end of a segment is read at once, and a bad sector of a block in it hid the indexes of all.
+#[test]
+fn a_bad_sector_of_a_block_hides_no_index() {
+    let world = World::new(93);
+    let store = world.open(&world.disk, 94).unwrap();
+    let site = store.site(&site_id(SITES[0])).unwrap();
+    site.append(&session("s-1"), &chunk("s-1", 0, START_MS, 40_000)).unwrap();
+    store.archive().unwrap();
+    drop((site, store));
+    let is_segment = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "rvs");
+    let segment = world.disk.paths().into_iter().find(is_segment).unwrap();
+    world.disk.lose_sector(&segment, 200).unwrap();
+    let store = world.open(&world.disk, 95).unwrap();
+    let site = store.site(&site_id(SITES[0])).unwrap();
+    assert_eq!(site.sessions(&Query::new()).unwrap().sessions.len(), 1);
+    let mut replay = site.replay(&session_id("s-1")).unwrap();
+    assert!(matches!(replay.next_chunk(), Err(Error::Io { .. })));
+}

@@ -183,9 +183,18 @@ impl Segments {
         let name = segment_name(segment.id);
         let damaged = |offset, damage| Error::corrupt(&name, offset, damage);
         let mut tail = Vec::new();
-        let tail_bytes = segment.bytes.min(TAIL_BYTES);
-        let tail_from = segment.bytes - tail_bytes;
-        self.read(segment, tail_from, tail_bytes as usize, &mut tail)?;
+        let mut tail_from = segment.bytes.saturating_sub(TAIL_BYTES);
+        let read = |from, tail: &mut Vec<u8>| {
+            self.read(segment, from, (segment.bytes - from) as usize, tail)
+        };
+        match read(tail_from, &mut tail) {
+            // A bad sector of what stands before the directory is no damage of that.
+            Err(e) if e.is_damage() => {
+                tail_from = segment.bytes.saturating_sub(FOOTER_BYTES as u64);
+                read(tail_from, &mut tail)?;
+            }
+            read => read?,
+        }
         let footer = tail.last_chunk::<FOOTER_BYTES>();
         let footer = footer.ok_or_else(|| damaged(0, Damage::Truncated))?;
         let footer = Footer::parse(&name, segment.bytes, footer)?;
