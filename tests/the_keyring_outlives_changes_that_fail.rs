@@ -214,3 +214,21 @@ fn segments(world: &World) -> Vec<PathBuf> {
     let is_one = |path: &PathBuf| path.extension().is_some_and(|e| e == "rvs");
     world.disk.paths().into_iter().filter(is_one).collect()
 }
+
+/// The copy that was written for it stayed, and each further attempt wrote one more.
+#[test]
+fn a_hold_that_fails_leaves_no_copy() {
+    let world = World::new(880);
+    let bucket = bucket(&world, 881);
+    let store = open_in_one(&world, &bucket, 882);
+    record(&world, &store, &["a"], 0, 1);
+    store.archive().unwrap();
+    let site = store.site(&site_id(SITES[0])).unwrap();
+    let id = site.sessions(&Query::new()).unwrap().sessions.remove(0).id;
+    let before = segments(&world);
+    bucket.die_at(Some(bucket.requests()));
+    assert!(site.hold(&id, "case 3").is_err());
+    assert_eq!(segments(&world), before);
+    bucket.die_at(None);
+    site.hold(&id, "case 3").unwrap();
+}

@@ -1,6 +1,5 @@
 //! Changes: the next generation, made as a copy, published, and only then put in the place of the live one.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::hold::Hold;
@@ -23,9 +22,11 @@ use crate::planted::{self, Bug};
 /// a minute. Where it only may come to stand in one, pauses go on growing.
 const ASKED_MAX: u32 = 64;
 
-/// With fewer versions of the provider's key left than these, attempts at changes that fail become rare: a key file has 1,024 for all stores that share
-/// it. None is destroyed before a change has succeeded, and with none left none ever can.
-const VERSIONS_SPARED: usize = 768;
+/// Once so many versions of the provider's key were spent on attempts at changes that failed, others become rare: none of them is destroyed before a
+/// change has succeeded, and with none left to make none ever can.
+const VERSIONS_SPENT_MAX: usize = 256;
+/// So they do with fewer left than these: stores that share a key file share its 1,024.
+const VERSIONS_LEFT_MIN: usize = 512;
 
 /// The generation that is being made. Nothing of it counts before it is published.
 pub(crate) struct Next<'a> {
@@ -201,7 +202,7 @@ impl Keyring {
         // After longer and longer pauses: a bucket may be out of reach, and takes long to say so.
         writer.asked = writer.asked.saturating_add(1);
         let again_and_again = writer.stray == Stray::There && writer.asked % ASKED_MAX == 0;
-        let is_due = writer.asked.is_power_of_two() || (again_and_again && !self.spares_versions());
+        let is_due = writer.asked.is_power_of_two() || (again_and_again && !self.spares(&writer));
         if !is_due {
             return false;
         }
@@ -227,14 +228,21 @@ impl Keyring {
         Ok(has_stray)
     }
 
-    /// The holds of changes that failed and may stand in a mirror: should the next open find one, it needs the copy.
-    pub(crate) fn stray_holds(&self) -> HashSet<HoldId> {
-        self.writer.lock().stray_holds.clone()
+    /// Whether a hold is of a change that failed and may stand in a mirror: should the next open find that, it needs the copy.
+    pub(crate) fn has_stray(&self, hold: &HoldId) -> bool {
+        self.writer.lock().stray_holds.contains(hold)
     }
 
-    /// Whether so many attempts have failed that others are to be rare.
+    /// Whether so many attempts at changes have failed that others are to be rare.
     pub(crate) fn spares_versions(&self) -> bool {
-        self.provider.versions_left().is_some_and(|left| left < VERSIONS_SPARED)
+        self.spares(&self.writer.lock())
+    }
+
+    fn spares(&self, writer: &Writer) -> bool {
+        let failed = |version: &u32| *version > writer.sealed.version;
+        let alive = self.provider.versions(&writer.sealed.store).unwrap_or_default();
+        alive.into_iter().filter(failed).count() > VERSIONS_SPENT_MAX
+            || self.provider.versions_left().is_some_and(|left| left < VERSIONS_LEFT_MIN)
     }
 
     /// One attempt at a change.

@@ -110,7 +110,7 @@ impl Slots {
 
     /// The slots that can still take a version.
     pub(super) fn left(&self) -> usize {
-        let taken = self.0.iter().filter(|slot| !matches!(slot, Slot::Destroyed)).count();
+        let taken = self.0.iter().filter(|slot| !slot.is_free()).count();
         KEY_VERSIONS_MAX.saturating_sub(taken)
     }
 

@@ -110,11 +110,10 @@ impl Inner {
         let all = all.iter().flat_map(|days| days.values().flatten());
         // A hold that the keyring does not know has ended, or was never put in place: a crash came between.
         let forgotten = planted::is(Bug::HoldForgotten);
-        let stray = self.keyring.stray_holds();
         let ended = |s: &SegmentEntry| {
             let id = HoldId(s.id.0);
-            let is_known = stray.contains(&id) || self.keyring.hold(&id).is_some();
-            s.is_hold() && (forgotten || !is_known)
+            let is_known = || self.keyring.hold(&id).is_some() || self.keyring.has_stray(&id);
+            s.is_hold() && (forgotten || !is_known())
         };
         all.filter(|s| s.entry.has_expired(today) || ended(&s.entry)).cloned().collect()
     }

@@ -211,8 +211,12 @@ impl Site {
             next.add_hold(Arc::clone(&hold))?;
             Ok(((), deed.clone()))
         });
-        // After an error the hold may stand in a mirror all the same, and need its copy. If it does not, retention
-        // finds a copy without a hold.
+        // After an error the hold may stand in a mirror all the same, and need its copy.
+        let is_needed =
+            || inner.keyring.hold(&hold.id).is_some() || inner.keyring.has_stray(&hold.id);
+        if committed.is_err() && !is_needed() {
+            inner.drop_holds([hold.id]);
+        }
         let ((), certificate) = committed?;
         inner.drop_holds(instead_of.iter().map(|old| old.id));
         Ok(certificate)

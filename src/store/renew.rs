@@ -157,10 +157,13 @@ impl Around {
         }
         let of_old = |e: &Error| e.damaged_file().as_ref() == Some(&self.file);
         let (lacks, gains) = match &self.copied {
-            Some(copied) => (!written.includes(copied), !copied.includes(written)),
+            Some(copied) => {
+                let is_longer = written.len() > self.chunks;
+                (!is_longer && !written.includes(copied), !copied.includes(written))
+            }
             None => (written.len() < self.chunks, true),
         };
-        // What the medium may give back of the old copy one day is not given up for one without it. Of the original it is lost with the day.
+        // What the medium may give back of the old copy one day is not given up for one with less. Of the original it is lost with the day.
         let unread = self.damage.iter().position(|e| lacks && is_unread(e) && of_old(e));
         // One that gains nothing would be written again in each round.
         let gains = written.len() > 0 && (gains || self.damage.iter().any(of_old));
