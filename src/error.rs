@@ -334,7 +334,7 @@ impl Error {
         matches!(self, Self::Erased | Self::Expired { .. })
     }
 
-    /// Whether it tells of damage: then other files may be whole, and it gets no better by waiting.
+    /// Whether it tells of damage: then other files may be whole, and it gets no better by waiting, unless it is the medium's.
     pub(crate) fn is_damage(&self) -> bool {
         self.damaged_file().is_some()
     }

@@ -19,7 +19,7 @@ use crate::limits::{HOLD_REASON_BYTES_MAX, SITES_MAX};
 use crate::planted::{self, Bug};
 
 /// The longest pause between two attempts at putting the live generation over one that stands in a mirror, counted in passes of maintenance: about
-/// a minute. Where it only may come to stand in one, pauses go on growing.
+/// a minute. Where it only may come to stand in one, or versions of the provider's key are to be spared, pauses go on growing.
 const ASKED_MAX: u32 = 64;
 
 /// Once so many versions of the provider's key were spent on attempts at changes that failed, others become rare: none of them is destroyed before a
@@ -233,7 +233,7 @@ impl Keyring {
         self.writer.lock().stray_holds.contains(hold)
     }
 
-    /// Whether so many attempts at changes have failed that others are to be rare.
+    /// Whether so many versions of the provider's key were spent, or so few are left, that attempts at changes are to be rare.
     pub(crate) fn spares_versions(&self) -> bool {
         self.spares(&self.writer.lock())
     }

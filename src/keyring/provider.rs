@@ -85,7 +85,7 @@ pub enum Destruction {
 /// The calls fit a key of Vault's transit engine (`rotate`; encrypt with `key_version`; decrypt; raise
 /// `min_decryption_version` and `trim`) and a PKCS#11 module (one AES or RSA object a version, labelled with the store;
 /// `C_DestroyObject`). There, destroying a version may destroy all older ones too, which is what a keyring does anyway: it
-/// never asks for the destruction of a version that is not older than the one in use.
+/// never asks, but of a [`KeyFile`](super::KeyFile), for the destruction of a version that is not older than the one in use.
 ///
 /// `aad` is associated data, 25 bytes that name the store, the generation and the kind of provider. A wrapped key
 /// must not unwrap with other associated data, nor as another version; a provider whose seal does not
@@ -112,8 +112,8 @@ pub trait KeyProvider: Send + Sync {
     /// As [`new_version`](Self::new_version).
     fn versions(&self, store: &StoreId) -> Result<Vec<u32>>;
 
-    /// How many more versions can be made before some are destroyed; nothing where there is no bound, or none can be told. With few left, attempts
-    /// at changes that fail become rare.
+    /// How many more versions can be made before some are destroyed; nothing where there is no bound, or none can be told. With few left, changes
+    /// that fail are tried again rarely.
     fn versions_left(&self) -> Option<usize> {
         None
     }

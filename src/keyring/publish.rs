@@ -28,7 +28,7 @@
 //!
 //! It was answered with an error, this process goes on without it, and yet the next open would find it in the mirrors that have it. So the live
 //! generation is published again, under a higher number ([`Keyring::supersede`]): at once where a mirror is known to have the new
-//! one, else when it can be seen that one does. A process that dies before that leaves it to be found.
+//! one, else when all of them can be read. A process that dies before that leaves it to be found.
 
 use std::collections::BTreeSet;
 use std::io;

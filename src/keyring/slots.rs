@@ -11,7 +11,7 @@ use crate::error::{Damage, Error, Result};
 use crate::format::header::unsupported;
 use crate::ids::{FileId, StoreId};
 
-/// Most versions in a key file: one a store is in use, and older ones are kept only until they are destroyed.
+/// Most versions in a key file: one a store is in use, and others, older ones and those of changes that failed, are kept only until one has succeeded.
 pub(crate) const KEY_VERSIONS_MAX: usize = 1_024;
 
 const FIRST: &str = "reelvault key file ";

@@ -170,7 +170,7 @@ impl Segments {
         }
     }
 
-    /// The directory of a segment: one read at its end.
+    /// The directory of a segment: one read at its end, and more where it is long or a sector before it is bad.
     pub(crate) fn directory(
         &self,
         segment: &SegmentEntry,

@@ -38,7 +38,7 @@ impl Retention {
         self
     }
 
-    /// Only tells what would be deleted.
+    /// Only tells what would be deleted, at most: a day may be kept back for a held session that cannot be copied, which only the deed finds out.
     #[must_use]
     pub fn dry_run(mut self) -> Self {
         self.dry_run = true;
@@ -68,8 +68,8 @@ pub struct Expiry {
     pub certificate: Option<Certificate>,
     /// Why a later day was kept back, if one was: what kept a held session from being copied before its own day passes.
     pub kept_back: Option<String>,
-    /// Held sessions whose day has passed, and which may lack chunks from then on that came after they were put on hold: a segment of their
-    /// day, or what was to be copied, could not be read.
+    /// Held sessions whose day has passed, and which may lack chunks from then on: what was to be copied, or a segment of their day, could not be
+    /// read. Those are chunks that came after they were put on hold, unless the copy itself is damaged.
     pub doubtful_holds: usize,
     /// Why it went by an earlier time than the clock's.
     pub doubt: Option<ClockDoubt>,
@@ -138,7 +138,8 @@ impl Inner {
     ///
     /// First the keyring, so that from then on nothing of it can be read anywhere; then the manifest; then the
     /// files. After a crash in between, the next round finds segments whose day has passed, and goes on. Where
-    /// the disk is too full even for the keyring, the files go first: a segment that is missing on or after its day is no damage.
+    /// the disk is too full even for the keyring, the files go first, but for those of a held session's day: another segment that is missing on or
+    /// after its day is no damage.
     ///
     /// Also why a later day was kept back, if one was.
     pub(super) fn expire(self: &Arc<Self>, today: u32) -> Result<(Expiry, Option<Error>)> {
@@ -155,7 +156,9 @@ impl Inner {
             };
             let committed = match commit() {
                 Err(Error::DiskFull { .. }) => {
-                    let expired = self.expired_segments(today);
+                    let mut expired = self.expired_segments(today);
+                    // Should it fail once more, they are read again.
+                    expired.retain(|s| self.has_gone(&s.entry) || !self.is_of_held_day(&s.entry));
                     self.unlink_first(&expired)?;
                     self.drop_segments(&expired)?;
                     commit()
@@ -287,7 +290,7 @@ const TRIES_AT_ONCE: u32 = 8;
 /// The pause from then on, a quarter of an hour: an attempt that a bucket may have taken spends a version of the provider's key, of which a key file has
 /// 1,024, until one has succeeded.
 const TRY_AGAIN_NS: u64 = 900_000_000_000;
-/// The pause once many of them were spent: a day.
+/// The pause once many of them were spent, or few are left: a day.
 const TRY_RARELY_NS: u64 = 86_400_000_000_000;
 
 /// How retention went that runs by itself.

@@ -28,7 +28,7 @@ const TRY_AGAIN_NS: u64 = 86_400_000_000_000;
 /// What reclaiming gave back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reclaimed {
-    /// Segments that were looked at.
+    /// Segments that were to be looked at.
     pub looked_at: usize,
     /// Segments that were written once more, or dropped because nothing of them was left.
     pub segments: usize,
@@ -44,10 +44,11 @@ struct Share {
 
 impl Store {
     /// Gives back the space of erased sessions, in segments of which at least this share was erased. An open store does so by itself
-    /// where it erases, from [`crate::Options::reclaim_share`] on; this looks at every segment.
+    /// where it erases, from [`crate::Options::reclaim_share`] on; this looks at every segment but the copies of held sessions.
     ///
     /// # Errors
-    /// Errors of the disk. Segments that are damaged are left alone.
+    /// Errors of the disk. Segments that are damaged are left alone; where the medium does not give one back, that is the answer when the others are
+    /// done.
     pub fn reclaim(&self, share: f64) -> Result<Reclaimed> {
         let inner = &*self.inner;
         inner.check_writable()?;

@@ -14,8 +14,8 @@ use super::find::{Looked, Started};
 use super::hold::Original;
 use super::state::Inner;
 
-/// How long a store that is opened after a held session's day waits for a medium at most, in days: retention is due, and what comes back at
-/// all has come back after a week-end.
+/// So many days after a held session's own a store that is opened then still waits for a medium, for the rest of that day: retention is due, and
+/// what comes back at all has come back after a week-end.
 const WAIT_DAYS_MAX: u32 = 3;
 
 /// What came of renewing holds.
@@ -37,7 +37,7 @@ impl Inner {
         let mut holds = self.keyring.holds();
         holds.sort_by_key(|hold| hold.expiry_day());
         for hold in holds {
-            // Behind a day that is kept back none is tried: each attempt may spend a version of the provider's key.
+            // From a day that is kept back on none is tried: each attempt may spend a version of the provider's key.
             if hold.expiry_day() > all.through {
                 break;
             }
@@ -66,7 +66,7 @@ impl Inner {
             let failed = around.awaited().or(failed);
             match failed.or_else(|| around.damage.into_iter().next()) {
                 None => {}
-                // What is damaged gets no better by waiting, and the copy that there is stays.
+                // It gets no better by waiting, or was waited for, and the copy that there is stays.
                 Some(e) if e.is_damage() && !(is_awaited && is_unread(&e)) => {
                     doubtful.push(hold.expiry_day());
                 }
@@ -157,13 +157,10 @@ impl Around {
         }
         let of_old = |e: &Error| e.damaged_file().as_ref() == Some(&self.file);
         let (lacks, gains) = match &self.copied {
-            Some(copied) => {
-                let is_longer = written.len() > self.chunks;
-                (!is_longer && !written.includes(copied), !copied.includes(written))
-            }
+            Some(copied) => (!written.includes(copied), !copied.includes(written)),
             None => (written.len() < self.chunks, true),
         };
-        // What the medium may give back of the old copy one day is not given up for one with less. Of the original it is lost with the day.
+        // What was held is not given up as long as the medium may give it back. Of the original it is lost with the day.
         let unread = self.damage.iter().position(|e| lacks && is_unread(e) && of_old(e));
         // One that gains nothing would be written again in each round.
         let gains = written.len() > 0 && (gains || self.damage.iter().any(of_old));

@@ -23,8 +23,8 @@ An open store does this by itself when a day begins (UTC). A session that is
 held stays. When the clock is further ahead than the store can explain, only
 what is certain is deleted, and the command ends with 3; so it does when a
 held session could not be copied before its own day passes, and that day is
-kept back, or when one may lack what came after it was put on hold, because
-a file of its day could not be read.";
+kept back, or when one may lack chunks, mostly such as came after it was put
+on hold, because a file could not be read.";
 
 /// Arguments of `retention`.
 #[derive(Debug, clap::Args)]
@@ -54,7 +54,7 @@ struct Body {
     certificate: Option<Box<RawValue>>,
     /// Why a later day was kept back.
     kept_back: Option<String>,
-    /// Held sessions that may lack what came later.
+    /// Held sessions that may lack chunks.
     doubtful_holds: usize,
     clock_doubt: Option<Doubt>,
 }
@@ -138,8 +138,9 @@ fn kept_back(why: &str) -> Told {
     Told {
         exit: Exit::Partial,
         what: format!("a held session could not be copied: {why}"),
-        help: "Its own day, and later ones, are kept until it is. Mend what is named above and \
-               run this again; an open store tries by itself."
+        help: "Its own day, and later ones, are kept back: until it is copied, or, where a file \
+               cannot be read, for one day. Mend what is named above and run this again; an open \
+               store tries by itself."
             .to_owned(),
     }
 }
@@ -149,9 +150,10 @@ fn in_doubt(holds: usize) -> Told {
     Told {
         exit: Exit::Partial,
         what: format!("{held} may lack what was recorded after the hold began"),
-        help: "Their own day has passed, and a file that may have held more of them could not be \
-               read. What was held before is kept. A backup from before that day does not help: \
-               the key of the day is gone."
+        help: "Their own day has passed, and a file that may have held more of them, or their \
+               copy, could not be read. The copy is kept: reelvault verify tells whether it is \
+               sound. For the rest a backup from before that day does not help: the key of the \
+               day is gone."
             .to_owned(),
     }
 }
