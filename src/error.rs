@@ -375,3 +375,20 @@ fn name_in_store(path: &Path) -> Option<String> {
     let (folder, name) = (path.parent()?.file_name()?, path.file_name()?);
     Some(format!("{}/{}", folder.to_string_lossy(), name.to_string_lossy()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_medium_does_not_give_back_is_damage_of_the_file_that_is_read() {
+        let failed = |doing, code: Errno| {
+            Error::io(doing, "/store/segment/1.rvs", io::Error::from(code)).damaged_file()
+        };
+        for code in UNREADABLE {
+            assert_eq!(failed("reading the segment", code).as_deref(), Some("segment/1.rvs"));
+            assert_eq!(failed("writing the segment", code), None);
+        }
+        assert_eq!(failed("reading the segment", Errno::MFILE), None);
+    }
+}

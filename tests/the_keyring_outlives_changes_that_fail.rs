@@ -34,18 +34,23 @@ fn generations(bucket: &SimPlace) -> usize {
     bucket.objects().iter().filter(|(name, _)| name.starts_with("keyring/")).count()
 }
 
-/// A store with a session, and a bucket that has taken the erasure of its site and did not say so.
-fn taken_and_not_answered(seed: u64) -> (World, SimPlace, Store) {
-    let world = World::new(seed);
-    let bucket = bucket(&world, seed + 1);
+/// A bucket that answers no more from a keyring on, once it is told so: nearly all requests are done, and none is answered.
+fn falling_silent(bucket: &SimPlace) -> (Arc<MeddledBucket>, Arc<AtomicBool>) {
     let is_silent = Arc::new(AtomicBool::new(false));
     let silent = Arc::clone(&is_silent);
     let place = MeddledBucket::new(bucket.clone(), move |sim, name| {
         if silent.load(Relaxed) && name.starts_with("keyring/") {
-            // Nearly all requests are done, and none is answered.
             sim.trouble(Trouble { unsure: 255, ..Trouble::default() });
         }
     });
+    (place, is_silent)
+}
+
+/// A store with a session, and a bucket that has taken the erasure of its site and did not say so.
+fn taken_and_not_answered(seed: u64) -> (World, SimPlace, Store) {
+    let world = World::new(seed);
+    let bucket = bucket(&world, seed + 1);
+    let (place, is_silent) = falling_silent(&bucket);
     let store = open_through(&world, place, seed + 2);
     record(&world, &store, &["a"], 0, 1);
     // After this, maintenance has nothing to change by itself.
@@ -174,13 +179,7 @@ fn a_bucket_that_takes_nothing_for_a_month_leaves_versions_of_the_key_file() {
 fn the_copy_of_a_hold_stays_while_the_next_open_may_find_the_change_that_needs_it() {
     let world = World::new(870);
     let bucket = bucket(&world, 871);
-    let is_silent = Arc::new(AtomicBool::new(false));
-    let silent = Arc::clone(&is_silent);
-    let place = MeddledBucket::new(bucket.clone(), move |sim, name| {
-        if silent.load(Relaxed) && name.starts_with("keyring/") {
-            sim.trouble(Trouble { unsure: 255, ..Trouble::default() });
-        }
-    });
+    let (place, is_silent) = falling_silent(&bucket);
     let store = open_through(&world, place, 872);
     record(&world, &store, &["a"], 0, 1);
     store.archive().unwrap();

@@ -50,6 +50,19 @@ fn files(world: &World, ending: &str) -> Vec<PathBuf> {
     world.disk.paths().into_iter().filter(is_one).collect()
 }
 
+/// The segment that comes of something.
+fn made(world: &World, act: impl FnOnce()) -> PathBuf {
+    let before = files(world, "rvs");
+    act();
+    files(world, "rvs").into_iter().find(|path| !before.contains(path)).unwrap()
+}
+
+/// Lets time go on to noon of the day of what is held.
+fn come_to_the_day(world: &World, site: &Site) {
+    let day = site.holds().unwrap()[0].expiry_day;
+    world.clock.advance_ms(u64::from(day) * DAY + DAY / 2 - world.clock.now_ms());
+}
+
 #[test]
 fn a_hold_keeps_a_session_whole_past_its_day_until_it_is_released() {
     let (world, store, site) = begin();
@@ -93,10 +106,8 @@ fn grown_since_it_was_held() -> (World, Store, Site, Vec<u8>, PathBuf) {
     site.hold(&session_id("case"), "case 9").unwrap();
     record(&world, &site, "case", 1);
     store.archive().unwrap();
-    let before = files(&world, "rvs");
     record(&world, &site, "other", 0);
-    store.archive().unwrap();
-    let other = files(&world, "rvs").into_iter().find(|path| !before.contains(path)).unwrap();
+    let other = made(&world, || store.archive().unwrap());
     let whole = replayed(&site, "case");
     drop((site, store));
     let (store, site) = opened(&world, 4);
@@ -127,8 +138,7 @@ fn damage_of_another_session_takes_no_late_chunk_from_one_that_is_held() {
 fn what_a_hold_has_copied_stays_where_the_original_is_damaged() {
     let (world, store, site) = begin();
     record(&world, &site, "case", 0);
-    store.archive().unwrap();
-    let original = files(&world, "rvs").remove(0);
+    let original = made(&world, || store.archive().unwrap());
     site.hold(&session_id("case"), "case 10").unwrap();
     record(&world, &site, "case", 1);
     record(&world, &site, "case", 2);
@@ -148,11 +158,8 @@ fn a_copy_and_its_original_make_up_for_each_others_blocks() {
     for of_copy in [false, true] {
         let (world, store, site) = begin();
         record(&world, &site, "case", 0);
-        store.archive().unwrap();
-        let original = files(&world, "rvs").remove(0);
-        site.hold(&session_id("case"), "case 11").unwrap();
-        let is_copy = |path: &PathBuf| *path != original;
-        let copy = files(&world, "rvs").into_iter().find(is_copy).unwrap();
+        let original = made(&world, || store.archive().unwrap());
+        let copy = made(&world, || drop(site.hold(&session_id("case"), "case 11").unwrap()));
         record(&world, &site, "case", 1);
         let whole = replayed(&site, "case");
         // The block is the first unit after the header of the file.
@@ -177,10 +184,8 @@ fn a_damaged_block_takes_no_other(is_rot: bool) {
     record(&world, &site, "case", 0);
     store.archive().unwrap();
     site.hold(&session_id("case"), "case 13").unwrap();
-    let before = files(&world, "rvs");
     record(&world, &site, "case", 1);
-    store.archive().unwrap();
-    let original = files(&world, "rvs").into_iter().find(|path| !before.contains(path)).unwrap();
+    let original = made(&world, || store.archive().unwrap());
     record(&world, &site, "case", 2);
     store.archive().unwrap();
     record(&world, &site, "case", 3);
@@ -202,8 +207,7 @@ fn what_a_medium_does_not_give_back_is_waited_for_and_not_for_ever() {
         let (world, store, site, whole, other) = grown_since_it_was_held();
         let good = world.disk.file_bytes(&other).unwrap();
         world.disk.lose_sector(&other, good.len() as u64 - 60).unwrap();
-        let last = site.holds().unwrap()[0].expiry_day;
-        world.clock.advance_ms(u64::from(last) * DAY + DAY / 2 - world.clock.now_ms());
+        come_to_the_day(&world, &site);
         assert!(store.maintain().is_err());
         assert_eq!(store.stats().unwrap().doubtful_holds, 0);
         if comes_back {
@@ -251,8 +255,7 @@ fn maintenance_does_not_fail_for_hours_for_a_day_that_is_kept_back() {
     let (world, store, site, _, other) = grown_since_it_was_held();
     let good = world.disk.file_bytes(&other).unwrap();
     world.disk.lose_sector(&other, good.len() as u64 - 60).unwrap();
-    let last = site.holds().unwrap()[0].expiry_day;
-    world.clock.advance_ms(u64::from(last) * DAY + DAY / 2 - world.clock.now_ms());
+    come_to_the_day(&world, &site);
     let failed = (0..100).take_while(|_| store.maintain().is_err()).count();
     assert_eq!(failed, 8);
     assert!(store.stats().unwrap().maintenance_failed, "the day is still there");
@@ -341,10 +344,7 @@ fn where_a_copy_cannot_be_read_the_original_is_copied_once_more() {
         record(&world, &site, "case", 0);
         store.archive().unwrap();
         let whole = replayed(&site, "case");
-        let original = files(&world, "rvs").remove(0);
-        site.hold(&session_id("case"), "case 14").unwrap();
-        let is_copy = |path: &PathBuf| *path != original;
-        let copy = files(&world, "rvs").into_iter().find(is_copy).unwrap();
+        let copy = made(&world, || drop(site.hold(&session_id("case"), "case 14").unwrap()));
         drop((site, store));
         let end = world.disk.file_bytes(&copy).unwrap().len() as u64;
         match is_rot {
@@ -363,12 +363,10 @@ fn a_medium_is_waited_for_where_something_else_is_rotten_too() {
     let (world, store, site, whole, other) = grown_since_it_was_held();
     let good = world.disk.file_bytes(&other).unwrap();
     world.disk.lose_sector(&other, good.len() as u64 - 60).unwrap();
-    let hold = site.holds().unwrap().remove(0);
     for path in files(&world, "rvs").into_iter().filter(|path| *path != other) {
         world.disk.corrupt(&path, 200, 1).unwrap();
     }
-    let noon_ms = u64::from(hold.expiry_day) * DAY + DAY / 2;
-    world.clock.advance_ms(noon_ms - world.clock.now_ms());
+    come_to_the_day(&world, &site);
     assert!(store.maintain().is_err());
     assert_eq!(store.stats().unwrap().doubtful_holds, 0);
     assert!(!whole.is_empty() && site.session(&session_id("case")).is_err(), "it is there still");
@@ -405,17 +403,14 @@ fn a_damaged_hold_is_not_copied_in_each_round_while_another_keeps_its_day() {
         record(&world, &site, name, 0);
         site.hold(&session_id(name), "case 16").unwrap();
         store.archive().unwrap();
-        let before = files(&world, "rvs");
         record(&world, &site, name, 1);
-        store.archive().unwrap();
-        let late = files(&world, "rvs").into_iter().find(|path| !before.contains(path)).unwrap();
+        let late = made(&world, || store.archive().unwrap());
         match name {
             "waits" => world.disk.lose_sector(&late, 200).unwrap(),
             _ => world.disk.corrupt(&late, 200, 1).unwrap(),
         }
     }
-    let last = site.holds().unwrap()[0].expiry_day;
-    world.clock.advance_ms(u64::from(last) * DAY + DAY / 2 - world.clock.now_ms());
+    come_to_the_day(&world, &site);
     let round = || {
         assert!(store.maintain().is_err());
         store.stats().unwrap().keyring_generation
@@ -447,17 +442,14 @@ fn a_lost_file_of_a_held_session_is_told_and_takes_no_other_with_it() {
     record(&world, &site, "case", 0);
     store.archive().unwrap();
     site.hold(&session_id("case"), "case 18").unwrap();
-    let before = files(&world, "rvs");
     record(&world, &site, "case", 1);
-    store.archive().unwrap();
-    let lost = files(&world, "rvs").into_iter().find(|path| !before.contains(path)).unwrap();
+    let lost = made(&world, || store.archive().unwrap());
     record(&world, &site, "case", 2);
     store.archive().unwrap();
     drop((site, store));
     let (store, site) = opened(&world, 5);
     world.disk.remove_file(&lost).unwrap();
-    let last = site.holds().unwrap()[0].expiry_day;
-    world.clock.advance_ms(u64::from(last) * DAY + DAY / 2 - world.clock.now_ms());
+    come_to_the_day(&world, &site);
     store.maintain().unwrap();
     assert_eq!(store.stats().unwrap().doubtful_holds, 1);
     let info = site.session(&session_id("case")).unwrap();
@@ -473,11 +465,8 @@ fn a_copy_that_may_come_back_is_not_given_up_for_one_with_less() {
         let (world, store, site) = begin();
         record(&world, &site, "case", 0);
         record(&world, &site, "case", 1);
-        store.archive().unwrap();
-        let original = files(&world, "rvs").remove(0);
-        site.hold(&session_id("case"), "case 19").unwrap();
-        let is_copy = |path: &PathBuf| *path != original;
-        let copy = files(&world, "rvs").into_iter().find(is_copy).unwrap();
+        let original = made(&world, || store.archive().unwrap());
+        let copy = made(&world, || drop(site.hold(&session_id("case"), "case 19").unwrap()));
         (2..2 + later).for_each(|seq| record(&world, &site, "case", seq));
         store.archive().unwrap();
         drop((site, store));
@@ -501,20 +490,11 @@ fn a_copy_that_may_come_back_is_not_given_up_for_one_with_less() {
 fn a_bad_sector_of_the_original_takes_nothing_else_with_it() {
     for is_copy_lost in [true, false] {
         let (world, store, site) = begin();
-        let mut seen = Vec::new();
-        let mut new_file = |world: &World| {
-            let new = files(world, "rvs").into_iter().find(|path| !seen.contains(path)).unwrap();
-            seen.push(new.clone());
-            new
-        };
         record(&world, &site, "case", 0);
-        store.archive().unwrap();
-        let first = new_file(&world);
-        site.hold(&session_id("case"), "case 20").unwrap();
-        let copy = new_file(&world);
+        let first = made(&world, || store.archive().unwrap());
+        let copy = made(&world, || drop(site.hold(&session_id("case"), "case 20").unwrap()));
         record(&world, &site, "case", 1);
-        store.archive().unwrap();
-        let second = new_file(&world);
+        let second = made(&world, || store.archive().unwrap());
         record(&world, &site, "case", 2);
         store.archive().unwrap();
         drop((site, store));
@@ -544,12 +524,9 @@ fn what_is_held_is_not_given_up_for_what_came_later() {
     for seq in 0..FIRST {
         site.append(&case, &chunk("case", seq, world.clock.now_ms(), 40_000)).unwrap();
     }
-    store.archive().unwrap();
+    let original = made(&world, || store.archive().unwrap());
     let kept = replayed(&site, "case");
-    let original = files(&world, "rvs").remove(0);
-    site.hold(&session_id("case"), "case 21").unwrap();
-    let is_copy = |path: &PathBuf| *path != original;
-    let copy = files(&world, "rvs").into_iter().find(is_copy).unwrap();
+    let copy = made(&world, || drop(site.hold(&session_id("case"), "case 21").unwrap()));
     (FIRST..2 * FIRST + 1).for_each(|seq| record(&world, &site, "case", seq));
     store.archive().unwrap();
     drop((site, store));

@@ -228,9 +228,9 @@ impl Keyring {
         Ok(has_stray)
     }
 
-    /// Whether a hold is of a change that failed and may stand in a mirror: should the next open find that, it needs the copy.
-    pub(crate) fn has_stray(&self, hold: &HoldId) -> bool {
-        self.writer.lock().stray_holds.contains(hold)
+    /// Whether the copy of a hold is needed: it is known, or of a change that failed and that the next open may find in a mirror.
+    pub(crate) fn needs_copy(&self, hold: &HoldId) -> bool {
+        self.hold(hold).is_some() || self.writer.lock().stray_holds.contains(hold)
     }
 
     /// Whether so many versions of the provider's key were spent, or so few are left, that attempts at changes are to be rare.

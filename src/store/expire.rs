@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::error::{Error, Result};
 use crate::format::manifest::SegmentEntry;
 use crate::ids::{FileId, HoldId, day_of};
+use crate::limits::DAY_MS;
 use crate::planted::{self, Bug};
 use crate::retention::clock::{CLOCK_OFFLINE_MAX_MS, ClockDoubt};
 use crate::retention::record::{Certificate, Deed};
@@ -111,9 +112,7 @@ impl Inner {
         // A hold that the keyring does not know has ended, or was never put in place: a crash came between.
         let forgotten = planted::is(Bug::HoldForgotten);
         let ended = |s: &SegmentEntry| {
-            let id = HoldId(s.id.0);
-            let is_known = || self.keyring.hold(&id).is_some() || self.keyring.has_stray(&id);
-            s.is_hold() && (forgotten || !is_known())
+            s.is_hold() && (forgotten || !self.keyring.needs_copy(&HoldId(s.id.0)))
         };
         all.filter(|s| s.entry.has_expired(today) || ended(&s.entry)).cloned().collect()
     }
@@ -291,7 +290,7 @@ const TRIES_AT_ONCE: u32 = 8;
 /// 1,024, until one has succeeded.
 const TRY_AGAIN_NS: u64 = 900_000_000_000;
 /// The pause once many of them were spent, or few are left: a day.
-const TRY_RARELY_NS: u64 = 86_400_000_000_000;
+const TRY_RARELY_NS: u64 = DAY_MS * 1_000_000;
 
 /// How retention went that runs by itself.
 #[derive(Default, Clone, Copy)]

@@ -212,9 +212,7 @@ impl Site {
             Ok(((), deed.clone()))
         });
         // After an error the hold may stand in a mirror all the same, and need its copy.
-        let is_needed =
-            || inner.keyring.hold(&hold.id).is_some() || inner.keyring.has_stray(&hold.id);
-        if committed.is_err() && !is_needed() {
+        if committed.is_err() && !inner.keyring.needs_copy(&hold.id) {
             inner.drop_holds([hold.id]);
         }
         let ((), certificate) = committed?;

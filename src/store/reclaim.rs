@@ -11,6 +11,7 @@ use crate::format::manifest::SegmentEntry;
 use crate::format::segment::{Directory, SessionEntry};
 use crate::ids::SiteHandle;
 use crate::keyring::Site;
+use crate::limits::DAY_MS;
 use crate::segment::reader::SegmentKeys;
 use crate::segment::writer::segment_name;
 
@@ -23,7 +24,7 @@ pub const RECLAIM_SHARE: f64 = 0.5;
 
 /// When a segment is tried again that the medium did not give back: a day later. Nothing waits for its space, and each attempt reads all that
 /// there is of a shard's index.
-const TRY_AGAIN_NS: u64 = 86_400_000_000_000;
+const TRY_AGAIN_NS: u64 = DAY_MS * 1_000_000;
 
 /// What reclaiming gave back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

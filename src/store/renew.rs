@@ -37,8 +37,7 @@ impl Inner {
         let mut holds = self.keyring.holds();
         holds.sort_by_key(|hold| hold.expiry_day());
         for hold in holds {
-            // From a day that is kept back on none is tried: each attempt may spend a version of the provider's key.
-            if hold.expiry_day() > all.through {
+            if hold.expiry_day() > today {
                 break;
             }
             if self.has_passed(hold.expiry_day()) {
@@ -70,9 +69,11 @@ impl Inner {
                 Some(e) if e.is_damage() && !(is_awaited && is_unread(&e)) => {
                     doubtful.push(hold.expiry_day());
                 }
+                // From a day that is kept back on no other is tried: each attempt may spend a version of the provider's key.
                 Some(e) => {
-                    all.through = all.through.min(hold.expiry_day().saturating_sub(1));
+                    all.through = hold.expiry_day().saturating_sub(1);
                     all.kept_back = Some(e);
+                    break;
                 }
             }
         }
